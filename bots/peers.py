@@ -20,6 +20,7 @@ from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Address
 from shared.pulse import Pulse
+from shared.traces.ids import HEADER
 
 SILENT_S: Final = 4.0
 """A process that does not answer for this long is dead, frozen or cut off.
@@ -117,6 +118,8 @@ class Peers:
         nonce = secrets.token_hex(8)
         self._answers[nonce] = asyncio.get_running_loop().create_future()
         headers = {_SUBJECT: message.subject, _ACK: message.reply}
+        if cause := (message.headers or {}).get(HEADER):
+            headers[HEADER] = cause
         try:
             await self._publish(
                 names.peer_subject(self._platform, peer, "reply"),
@@ -144,7 +147,7 @@ class Peers:
         if not subject.startswith(own) or not ack.startswith(names.ack_prefix(names.REPLIES)):
             logger().error("not a reply that was handed over", subject=subject[:100])
             return None
-        return Msg(self._bus.client, subject, ack, message.data)
+        return Msg(self._bus.client, subject, ack, message.data, headers)
 
     def _own(self, *rest: str) -> str:
         return names.peer_subject(self._platform, self.me, *rest)

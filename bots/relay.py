@@ -6,10 +6,8 @@ replies of a thread in order, and must never let one thread delay another.
 
 import asyncio
 import contextlib
-import time
 from collections import Counter
-from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final
 
 import nats.errors
 from nats.aio.msg import Msg
@@ -18,31 +16,23 @@ from pydantic import ValidationError
 from bots.claims import Claims, TakenOver
 from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
-from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
-from bots.parts import parts_of
-from bots.peers import PULLS_EXPIRE_S, News, Peers, pass_on
-from bots.platform import ChatPlatform, Part
+from bots.part_poster import PartPoster
+from bots.peers import PULLS_EXPIRE_S, News, NewsKind, Peers, pass_on
+from bots.platform import ChatPlatform
 from bots.preview import Previews
+from bots.showing import DEFECTS_LIMIT, Showing
 from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
-from shared import metrics, names
+from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial, Reply
 from shared.pull import EXPIRES_S, consume
-from shared.receipts import SHOWN, Claim, Posted, Receipts
+from shared.receipts import Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
 
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the relay tells the server that it is still working on a reply."""
-
-DEFECTS_LIMIT: Final = 3
-"""After this many defects with one reply its person gets a notice instead.
-
-After as many with the notice, the reply becomes a dead letter.
-"""
-
-STOPPED: Final = "(stopped)"
 
 
 class Relay:
@@ -86,6 +76,14 @@ class Relay:
         self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
         self._parts = PartPoster(bus, platform, self._receipts, self._claims)
+        self._showing = Showing(
+            platform,
+            receipts=self._receipts,
+            claims=self._claims,
+            parts=self._parts,
+            previews=self._previews,
+            tell=self._tell,
+        )
         self._defects: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -130,7 +128,7 @@ class Relay:
             for queue in self._queues.values():
                 queue.changed.set()
 
-    async def _tell(self, kind: Literal["showing", "shown"], prompt_id: str) -> None:
+    async def _tell(self, kind: NewsKind, prompt_id: str) -> None:
         if self._peers is not None:
             await self._peers.tell(kind, prompt_id)
 
@@ -169,6 +167,7 @@ class Relay:
         if reply.erased is not None:
             await self._drop_older(reply.user, message)
         self._in_progress[reply.prompt_id] = message
+        tracing.delivered(reply.prompt_id)
         self._no_progress.reported(reply.prompt_id)
         thread = thread_of(reply.user, reply.place)
         queue = self._queues.get(thread)
@@ -190,7 +189,7 @@ class Relay:
                 if self._defects[prompt_id] >= 2 * DEFECTS_LIMIT:
                     await self._parts.give_up(delivery.reply, "the adapter has a defect with it")
                 else:
-                    await self._show(delivery)
+                    await self._showing.show(delivery, defects=self._defects[prompt_id])
                 finished = True
                 await self._tell("shown", prompt_id)
             except TakenOver:
@@ -228,56 +227,6 @@ class Relay:
             with contextlib.suppress(nats.errors.Error):
                 # A newer one is delivered again.
                 await (message.ack() if is_older else message.nak())
-
-    async def _show(self, delivery: Delivery) -> None:
-        """Returns when the reply is finished: all parts have receipts, or it is a dead letter.
-
-        Raises:
-            TakenOver: another process of this platform does that.
-        """
-        started, reply = time.monotonic(), delivery.reply
-        previewed = await self._previews.finish(reply.prompt_id)
-        claim: Claim | Posted = Claim.NEW
-        if not previewed:
-            first = f"{reply.prompt_id}.0"
-            claim = await self._claims.claim_or_hand_over(first, delivery.message)
-        await self._tell("showing", reply.prompt_id)
-        if reply.outcome == "withdrawn":
-            # Claimed, so that a late partial cannot open a preview in the next process.
-            if reply.erased is None:  # otherwise it is an operator's, and was never shown anywhere
-                await self._platform.withdraw(reply)
-            await self._receipts.finish(reply.prompt_id)
-            return
-        if isinstance(claim, Posted) and claim.finished:
-            metrics.posted_before.labels(self._platform.name).inc()
-            return
-        pieces = await self._pieces(reply)
-        notice_shown = False
-        for index, piece in enumerate(pieces):
-            part = Part(reply, piece, index, len(pieces))
-            if index:
-                claim = await self._claims.claim_or_hand_over(part.key, delivery.message)
-            outcome = await self._parts.post(part, claim, notice_shown=notice_shown)
-            if outcome is PartOutcome.GIVEN_UP:
-                return
-            notice_shown = notice_shown or outcome is PartOutcome.REFUSED
-        if len(pieces) > 1:
-            await self._receipts.finish(reply.prompt_id, SHOWN)
-        if reply.timings is not None:  # commands and notices are not what people wait for
-            took_s = (datetime.now(UTC) - reply.said_at).total_seconds()
-            metrics.reply_s.labels(self._platform.name).observe(max(0.0, took_s))
-        logger().info(
-            "posted",
-            prompt=reply.prompt_id,
-            parts=len(pieces),
-            took_ms=round((time.monotonic() - started) * 1000),
-        )
-
-    async def _pieces(self, reply: Reply) -> list[str]:
-        """The texts of a reply's parts, or a notice if the adapter has a defect with them."""
-        if self._defects[reply.prompt_id] >= DEFECTS_LIMIT:
-            return [NOT_SHOWABLE]
-        return await parts_of(self._platform, reply.text if reply.text.strip() else STOPPED)
 
     async def _report_working(self) -> None:
         while True:

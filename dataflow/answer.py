@@ -19,7 +19,7 @@ from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from dataflow.unreported_usage import total, usage_so_far
 from dataflow.variants import Variant
-from shared import metrics
+from shared import metrics, tracing
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Journaled, Outcome, Reply, Timings, Usage
@@ -102,8 +102,12 @@ class Answer:
 
     async def _run(self) -> Journaled | None:
         """The reply that the journal returned; None if another call replaces this one."""
+        with tracing.answering(self._effect.ask) as span:
+            return await self._replied(span)
+
+    async def _replied(self, span: tracing.Span) -> Journaled | None:
         try:
-            return await self._journaled()
+            return await self._journaled(span)
         except Exception:  # noqa: BLE001  (a defect must not stall this user's queue)
             logger().exception("defect while answering", prompt=self._effect.ask.id)
         finally:
@@ -115,7 +119,7 @@ class Answer:
                 logger().exception("defect while journaling", prompt=self._effect.ask.id)
                 await asyncio.sleep(JOURNAL_AGAIN_S)
 
-    async def _journaled(self) -> Journaled | None:
+    async def _journaled(self, span: tracing.Span) -> Journaled | None:
         effect, ask = self._effect, self._effect.ask
         started = time.monotonic()
         if isinstance(effect, CallModel):
@@ -129,6 +133,7 @@ class Answer:
                 stored = await self._answered_elsewhere()
             if stored is not None:
                 metrics.answered_before.inc()
+                span.drop()
                 return stored
         result = await self._result()
         self._draft.close()
@@ -136,11 +141,13 @@ class Answer:
         if self._older is not None and self._older.unreported is not None:
             self.unreported = total(self._older.unreported, result.estimate)
         if self._superseded:
+            span.set("threadwax.outcome", "superseded")
             return None
         reply = _reply(effect, result, self._timings(), self.unreported, self._experiment)
         journaled = await self._bus.journal(reply)
         took_s = time.monotonic() - started
         metrics.answer_s.observe(took_s)
+        span.set("threadwax.outcome", journaled.reply.outcome)
         logger().info(
             "answered",
             prompt=ask.id,

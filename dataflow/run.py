@@ -50,7 +50,7 @@ from dataflow.store.opening import is_shared, opened
 from dataflow.store.store import CannotOpen, OtherPartitionCount, Store
 from dataflow.unreadable import Unreadable
 from dataflow.variants import Variant, Variants, window_with
-from shared import lifecycle, names, tuning
+from shared import lifecycle, names, tracing, tuning
 from shared.bus import Bus
 from shared.connection import Refused
 from shared.experiments import Experiment
@@ -72,7 +72,7 @@ NEEDS: Final = names.stream_info(names.PROMPTS)
 
 CANNOT_START: Final = (
     AlreadyRunning, CannotListen, CannotOpen, OSError, OtherPartitionCount, OtherPartitions,
-    OtherStore, Refused,
+    OtherStore, Refused, tracing.CannotTrace,
 )  # fmt: skip
 """Why it cannot start; the texts say what to do."""
 
@@ -107,12 +107,14 @@ def main(settings: Settings, *, drain_s: float = DRAIN_S) -> int:
     """
     block_signals()
     try:
+        tracing.start("dataflow")
         process = _start(settings, drain_s)
     except CANNOT_START as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     cli_main(process.flow)  # type: ignore[no-untyped-call]
     process.close()
+    tracing.stop()
     return 0
 
 

@@ -56,7 +56,12 @@ def settings_and_data(
     process: str, *, http_port: int | None = None, log_level: str | None = None
 ) -> "Settings":
     """Does the same as `read_settings`, and creates the data folder, readable by its owner only."""
+    from ops.settings import read
+    from shared import tracing
+    from shared.traces.settings import TraceSettings
+
     settings = read_settings(process, http_port=http_port, log_level=log_level)
+    tracing.configure(read(TraceSettings))
     _print_summary(process, settings)
     from ops.folder_check import make_usable
 

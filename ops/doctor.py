@@ -26,6 +26,7 @@ from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.nats_address import EMBEDDED, without_credentials
 from shared.settings import Settings
+from shared.traces.settings import TraceSettings
 
 NEEDED_BYTES: Final = 1 << 30
 """With less free space, the prompts of a busy week can fill the disk."""
@@ -85,13 +86,14 @@ async def settings_read(_: CheckContext) -> list[Finding]:
     from bots.slack.settings import SlackSettings
     from bots.web.settings import WebSettings
 
-    wrong = _wrong(SlackSettings) + _wrong(DiscordSettings) + _wrong(WebSettings)
+    kinds = (SlackSettings, DiscordSettings, WebSettings, TraceSettings)
+    wrong = [finding for kind in kinds for finding in _wrong(kind)]
     ignored = [Finding("warn", "settings", line) for line in warnings()]
     return [*(wrong or [Finding("ok", "settings", settings_place())]), *ignored]
 
 
 def _wrong(kind: type[BaseSettings]) -> list[Finding]:
-    advice = "the adapter does not start until this is fixed"
+    advice = "its process does not start until this is fixed"
     return [Finding("fail", "settings", line, advice) for line in faults(kind)]
 
 

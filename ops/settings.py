@@ -30,6 +30,7 @@ from shared.named_secrets import SUFFIX, secret_names
 from shared.secret_files import secret_files
 from shared.setting_kinds import new_names
 from shared.settings import Settings
+from shared.traces.settings import TraceSettings
 
 EXIT_CODE: Final = 2
 """The same as Click's for a wrong command line."""
@@ -229,6 +230,8 @@ def _known(name: str) -> frozenset[str]:
 
 def _kinds(name: str) -> Iterator[type[BaseSettings]]:
     yield Settings
+    if name.startswith("O"):
+        yield TraceSettings
     if name.startswith("S") and "_" in name:
         from bots.slack.settings import SlackSettings
 

@@ -19,6 +19,7 @@ after their reason, without the suffix `Error`.
   * database.migrate.NewerDatabase: end the process, because a person has to upgrade
   * lock.AlreadyRunning: end the process, or join the other one
   * lifecycle.Stopped: end the process
+  * tracing.CannotTrace: end the process, because a person has to change a setting
   * partitioning.OtherPartitions: end the set-up, because a person has to decide
   * streams.NotMonitored: warn that the server's durability is unknown
   * bots.platform.PostError: what the relay does with a part

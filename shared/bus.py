@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.js import api
 from pydantic import ValidationError
 
-from shared import metrics, names, quota, user_names
+from shared import metrics, names, quota, tracing, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
 from shared.group_commit import ANSWERED_ALREADY, GroupCommit
 from shared.log import logger
@@ -92,9 +92,11 @@ class Bus(Publishing):
             reply = reply.model_copy(update={"text": text + CUT})
             data = reply.wire()
         subject = names.reply_subject(reply.user, reply.prompt_id)
-        headers = {"Nats-Expected-Last-Subject-Sequence": "0"}
+        span = tracing.journaling(reply)
+        headers = {"Nats-Expected-Last-Subject-Sequence": "0", **span.headers}
 
         async def once() -> Journaled:
+            span.tried()
             try:
                 await self._replies.store(subject, data, headers)
             except nats.js.errors.BadRequestError as error:
@@ -104,6 +106,7 @@ class Bus(Publishing):
                 if message is None:
                     raise  # it was deleted in the meantime: retry
                 metrics.answered_before.inc()
+                span.stored(new=False)
                 # An unreadable reply stays forever; nothing can be stored in its place.
                 return _journaled(message) or Journaled(reply)
             platform, _ = user_names.split_user(reply.user)
@@ -111,7 +114,8 @@ class Bus(Publishing):
             return Journaled(reply)
 
         started = time.monotonic()
-        journaled = await self.until_done(once)
+        with span:
+            journaled = await self.until_done(once)
         metrics.journal_s.observe(time.monotonic() - started)
         return journaled
 

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import nats.errors
 import nats.js.errors
 
-from shared import metrics, names, quota, user_names
+from shared import metrics, names, quota, tracing, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Refused, Unavailable
 from shared.group_commit import GroupCommit
 from shared.log import logger
@@ -106,7 +106,9 @@ class Publishing(Connection):
         platform, _ = user_names.split_user(event.user)
         started = time.monotonic()
         try:
-            new = await self._published(event, patience_s, quota_of)
+            with tracing.publishing(event) as span:
+                new = await self._published(event, patience_s, quota_of, span)
+                span.stored(new=new)
         except (TooLarge, OverQuota, Unavailable) as error:
             metrics.publish_failed.labels(platform, _WHY[type(error)]).inc()
             if isinstance(error, StoreFull | Unavailable):
@@ -127,12 +129,19 @@ class Publishing(Connection):
             return ""
         return "NATS does not store questions: its log, or that of this process, says why"
 
-    async def _published(self, event: Event, patience_s: float, quota_of: str | None) -> bool:
+    async def _published(
+        self, event: Event, patience_s: float, quota_of: str | None, span: tracing.Span
+    ) -> bool:
         data = event.wire()
         if len(data) > EVENT_LIMIT_BYTES:
             raise TooLarge(len(data), EVENT_LIMIT_BYTES)
         subject = names.prompt_subject(event.user)
-        headers = {"Nats-Msg-Id": event.id}
+        headers = {"Nats-Msg-Id": event.id, **span.headers}
+
+        async def store() -> bool:
+            span.tried()
+            return await self._store(subject, data, headers)
+
         holder = quota_of or event.user
         if isinstance(event, _ON_RESERVE):
             quotas, cost = self._reserved_quotas, max(len(data), quota.RESERVE_MIN_BYTES)
@@ -141,7 +150,7 @@ class Publishing(Connection):
         new = False
         if quotas.take(holder, cost, time.monotonic()):
             try:
-                new = await self.patiently(lambda: self._store(subject, data, headers), patience_s)
+                new = await self.patiently(store, patience_s)
             finally:
                 if not new:
                     quotas.give_back(holder, cost, time.monotonic())

@@ -28,6 +28,7 @@ from bots.gateway.events import (
 )
 from bots.gateway.open_questions import OpenQuestions
 from bots.user_queues import UserQueues
+from shared import tracing
 from shared.bus import Bus, OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
@@ -151,7 +152,8 @@ class Requests:
                 now=datetime.now(UTC),
                 fresh_id=secrets.token_hex(16),
             )
-            new = await self._stored(ask)
+            with tracing.asked_by(message.headers):
+                new = await self._stored(ask)
         except Refused as error:
             await self._refuse(message.reply, error.code, error.reason)
         except TooLarge as error:

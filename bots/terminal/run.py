@@ -26,7 +26,7 @@ from bots.terminal.history import History
 from bots.terminal.messages import PROMPT, PlainLines
 from bots.terminal.platform import NOTHING_PUBLISHED, Terminal
 from bots.terminal.screen import PlainScreen, Screen
-from shared import lifecycle, log, names, user_names
+from shared import lifecycle, log, names, tracing, user_names
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import AlreadyRunning, locked
@@ -65,17 +65,20 @@ def main(settings: Settings, user: str) -> int:
     level = "warning" if settings.log_level == "info" else settings.log_level
     log.set_up(level, process="terminal")
     try:
+        tracing.start("terminal")
         chatter = user_names.user_of("terminal", user)
         with _alone(settings.home / "terminal", chatter, user):
             return asyncio.run(_chat(settings, user, chatter, level))
     except user_names.BadName as error:
         return _failed(f"--user {user[:40]!r} cannot be used: {error}", USAGE)
-    except (AlreadyOpen, Unavailable) as error:
+    except (AlreadyOpen, Unavailable, tracing.CannotTrace) as error:
         return _failed(str(error), NOTHING_PUBLISHED)
     except BrokenPipeError:
         # The reader of the answers is gone; Python must not complain at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOTHING_PUBLISHED
+    finally:
+        tracing.stop()
 
 
 def user_name() -> str:

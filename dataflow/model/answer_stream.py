@@ -13,6 +13,7 @@ from typing import Final
 import httpx2
 import openai
 
+from dataflow.model.answer_notes import FILTERED, LENGTH, TOOLS
 from dataflow.model.body import Body
 from dataflow.model.chunk_fields import (
     Chunk,
@@ -22,13 +23,15 @@ from dataflow.model.chunk_fields import (
     is_of_other_api,
     piece_of,
 )
-from dataflow.model.errors import ModelError
+from dataflow.model.errors import ModelError, Why, safe_code
 from dataflow.model.framing import DocumentDecoder, is_done
 from dataflow.model.openai_errors import RAISED, reported, translated
 from dataflow.model.reasoning import ReasoningFilter, Shown
 from dataflow.model.usage import usage_of
+from shared import tracing
 from shared.messages import Usage
 from shared.text import Joining
+from shared.tracing import Span
 
 DRAIN_S: Final = 0.1
 """Time to read the few bytes after the last record, so that the connection can be reused."""
@@ -37,7 +40,11 @@ DRAIN_S: Final = 0.1
 class AnswerStream:
     """One call, until its last chunk or until it is closed."""
 
-    def __init__(self, client: openai.AsyncOpenAI, body: bytes | Body) -> None:
+    def __init__(
+        self, client: openai.AsyncOpenAI, body: bytes | Body, span: Span = tracing.OFF
+    ) -> None:
+        """`span` ends when this is closed."""
+        self._span = span
         self._client = client
         self._body = body
         self._stream: openai.AsyncStream[object] | None = None
@@ -57,6 +64,18 @@ class AnswerStream:
     def reasoning_chars(self) -> int:
         """Characters of reasoning, which is not shown."""
         return self._apart_chars + self._reasoning.hidden_chars
+
+    def why_empty(self, note: str) -> Why:
+        """The reason why the answer has no text; `note` is the one that its end gives it."""
+        if note == FILTERED:
+            return "refused"
+        if note == TOOLS or self.other == "tools":
+            return "tools"
+        if self.other:
+            return "not text"
+        if self.reasoning_chars:
+            return "thoughts" if note == LENGTH else "only thoughts"
+        return "empty"
 
     async def send(self) -> None:
         """Sends the request and waits until the endpoint accepts it.
@@ -90,6 +109,7 @@ class AnswerStream:
             return
         self._texts = self._read(self._stream.response, on_reasoning)
         self._first = await anext(self._texts, None)
+        self._span.first_text()
         if self._first is None and is_broken_off(self.finish):
             raise ModelError("cut", "the stream ended before its first text")
 
@@ -97,11 +117,19 @@ class AnswerStream:
         if self._first is None or self._texts is None:
             return
         yield self._first
-        async for shown in self._texts:
-            yield shown
+        try:
+            async for shown in self._texts:
+                yield shown
+        except ModelError as error:
+            self._span.fail(error.why)
+            raise
+        if self.finish is None or is_broken_off(self.finish):
+            self._span.fail("cut")
 
     async def aclose(self) -> None:
         """Closes the connection, so that a stopped answer costs nothing more."""
+        self._span.answered(safe_code(self.finish) if self.finish else "", self.usage)
+        self._span.end()
         if self._stream is not None:
             await self._stream.close()
         if self._texts is not None:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from dataflow.model.answer_stream import AnswerStream
 from dataflow.model.body import Body, Image
 from dataflow.model.complaint import Complaint
+from dataflow.model.dialects import OPENAI_URL
 from dataflow.model.endpoint import Endpoint
 from dataflow.model.errors import ModelError
 from dataflow.model.overload_pause import OverloadPause
@@ -23,6 +24,7 @@ from dataflow.model.refusals import has_no_vision, is_about_the_form, says_nothi
 from dataflow.model.request_body import Asker, request_body
 from dataflow.model.status import Waiting
 from dataflow.truncation import ChatMessage, request_tokens, shortened
+from shared import tracing
 from shared.log import logger
 
 Messages = tuple[ChatMessage, ...]
@@ -116,20 +118,37 @@ class Calls:
         ends_at: float,
         on_wait: Callable[[Waiting], None],
     ) -> AnswerStream:
+        await self._until_free(ends_at, on_wait)
+        address = self._endpoint.base_url or OPENAI_URL
+        span = tracing.calling(self.model, address, self._answer_tokens)
+        stream = AnswerStream(
+            self._client, Body(body) if images_of(messages) else to_json(body), span
+        )
         try:
-            await self.pause.begin(ends_at, lambda: on_wait("overloaded"))
+            await self._taken(stream)
+            await stream.until_text(lambda: on_wait("thinking"))
+        except BaseException as error:
+            span.fail(error.why if isinstance(error, ModelError) else type(error).__name__)
+            await stream.aclose()
+            raise
+        return stream
+
+    async def _until_free(self, ends_at: float, on_wait: Callable[[Waiting], None]) -> None:
+        span = tracing.OFF
+
+        def waits() -> None:
+            nonlocal span
+            span = tracing.waiting("for the endpoint")
+            on_wait("overloaded")
+
+        try:
+            await self.pause.begin(ends_at, waits)
         except TimeoutError as error:
             raise ModelError(
                 "overloaded", "the pause lasts too long", retry_after_s=self.pause.left_s
             ) from error
-        stream = AnswerStream(self._client, Body(body) if images_of(messages) else to_json(body))
-        try:
-            await self._taken(stream)
-            await stream.until_text(lambda: on_wait("thinking"))
-        except BaseException:
-            await stream.aclose()
-            raise
-        return stream
+        finally:
+            span.end()
 
     async def _taken(self, stream: AnswerStream) -> None:
         try:

@@ -15,19 +15,19 @@ import backoff
 import httpx2
 import openai
 
-from dataflow.model.answer_notes import BY_FINISH, FALLBACK, FILTERED, LENGTH, TOOLS
+from dataflow.model.answer_notes import BY_FINISH, FALLBACK
 from dataflow.model.answer_stream import AnswerStream
 from dataflow.model.answer_text import AnswerText
 from dataflow.model.calls import Calls, Messages, images_of
 from dataflow.model.chunk_fields import is_broken_off
 from dataflow.model.endpoint import Endpoint
-from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError, Why
+from dataflow.model.errors import ELSEWHERE, TRANSIENT, ModelError
 from dataflow.model.health import ModelHealth
 from dataflow.model.http import HttpClient, without_login
 from dataflow.model.request_body import Asker
 from dataflow.model.retries import waits_s
 from dataflow.model.status import Waiting
-from shared import metrics
+from shared import metrics, tracing
 from shared.log import logger
 from shared.messages import Usage
 from shared.text import repaired
@@ -67,6 +67,9 @@ class _Question:
 
     overloaded: Calls | None = None
     """The calls whose endpoint was overloaded in the last try."""
+
+    retrying: tracing.Span = tracing.OFF
+    """The wait before the next try."""
 
 
 class _Opened(NamedTuple):
@@ -147,7 +150,7 @@ class ModelClient:
             metrics.thought_chars.inc(stream.reasoning_chars)
             answer, note = text.whole, BY_FINISH.get(finish, "")
             if not answer.strip():
-                raise ModelError(_why_empty(note, stream), finish)
+                raise ModelError(stream.why_empty(note), finish)
         if by_fallback:
             note += FALLBACK.format(model=name)
         return Completion(answer + note, name, stream.usage)
@@ -176,6 +179,7 @@ class ModelClient:
 
     async def _opened_once(self, question: _Question) -> _Opened:
         """Opens a call at the first endpoint that gives a text."""
+        question.retrying.end()
         failed: list[ModelError] = []
         for by_fallback in self._order():
             try:
@@ -260,6 +264,7 @@ class ModelClient:
         error: ModelError = details["exception"]
         question: _Question = details["args"][0]
         question.on_wait(error.why)
+        question.retrying = tracing.waiting("to retry")
         if question.overloaded is not None:
             question.overloaded.pause.fail(details["wait"])
         metrics.model_retries.labels(error.why).inc()
@@ -291,16 +296,3 @@ def _most_hopeful(failed: list[ModelError]) -> ModelError:
         return next((error for error in failed if error.why in TRANSIENT), failed[0])
     finally:
         failed.clear()  # breaks the cycle of an error, its frames, and the list in these
-
-
-def _why_empty(note: str, stream: AnswerStream) -> Why:
-    """The reason why an answer has no text."""
-    if note == FILTERED:
-        return "refused"
-    if note == TOOLS or stream.other == "tools":
-        return "tools"
-    if stream.other:
-        return "not text"
-    if stream.reasoning_chars:
-        return "thoughts" if note == LENGTH else "only thoughts"
-    return "empty"

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from nats.aio.msg import Msg
 
 from dataflow.heard import Arrived
-from shared import names, user_names
+from shared import names, tracing, user_names
 from shared.bus import Bus
 from shared.event_parsing import Unreadable, event_of, sender_of
 from shared.follow import Position, follow
@@ -80,6 +80,7 @@ class _Reader:
             self._take(Read(position))
             return
         replayed = position.sequence <= self._replayed_up_to
+        tracing.read(event, metadata.timestamp, replayed=replayed)
         self._take(Read(position, user, Arrived(event, replayed)))
 
     async def _bury(self, message: Msg, position: Position, error: Unreadable) -> None:

@@ -11,7 +11,7 @@ from dataflow.recorder.batch import Batch
 from dataflow.recorder.changes import Change, Stored
 from dataflow.recorder.database import Abandoned, Database, Unstorable
 from dataflow.recorder.writer import write
-from shared import metrics
+from shared import metrics, names, tracing
 from shared.log import logger
 
 BATCH_BYTES: Final = 8 << 20
@@ -84,6 +84,10 @@ class DatabaseSinkPartition(StatelessSinkPartition[Readable]):
             for table, rows in batch.counts().items():
                 metrics.recorded.labels(table).inc(rows)
             self._sink.written += len(items)
+            for item in items:
+                if item.stored.stream == names.REPLIES:
+                    prompt_id = item.stored.subject.rpartition(".")[2]
+                    tracing.recorded(prompt_id, item.stored.stored_at)
 
     def _one_by_one(self, items: list[Readable], error: Unstorable) -> None:
         if len(items) > 1:

@@ -28,7 +28,7 @@ from dataflow.recorder.server_metrics import ServerMetrics
 from dataflow.recorder.streams_source import StreamsSource
 from dataflow.recorder.writer import forget_positions, positions_of, prune_receipts
 from dataflow.shutdown import block_signals, end_on_signal
-from shared import lifecycle, metrics, names
+from shared import lifecycle, metrics, names, tracing
 from shared.bus import Bus
 from shared.connection import Refused
 from shared.database.engine import BadDatabaseUrl, database_url, engine_of, writing
@@ -59,6 +59,8 @@ PROGRESS_EVERY_S: Final = 2.0
 NEEDS: Final = names.stream_info(names.PROMPTS)
 """The first request to JetStream, which shows whether it is allowed."""
 
+CANNOT_START: Final = (AlreadyRunning, BadDatabaseUrl, Refused, CannotListen, OSError)
+
 
 @dataclass(frozen=True, slots=True)
 class _Process:
@@ -83,8 +85,10 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
     """
     block_signals()
     try:
+        if not rebuild:  # it reads what was recorded before
+            tracing.start("recorder")
         process = _start(settings)
-    except (AlreadyRunning, BadDatabaseUrl, Refused, CannotListen, OSError) as error:
+    except (*CANNOT_START, tracing.CannotTrace) as error:
         lifecycle.say(str(error))
         return lifecycle.CANNOT_START
     started = time.monotonic()
@@ -115,6 +119,7 @@ def main(settings: Settings, *, rebuild: bool = False) -> int:
             f"{time.monotonic() - started:.0f} s. Rows that are older than the streams were kept."
         )
     process.close()
+    tracing.stop()
     return 0
 
 

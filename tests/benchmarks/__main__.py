@@ -36,6 +36,7 @@ from tests.benchmarks import (
     storing,
     summaries,
     throughput,
+    traces,
     up,
     web,
 )
@@ -69,6 +70,7 @@ MEASURES: dict[str, Measure] = {
     "prompt_cache": prompt_cache.measure,
     "recorder": recorder.measure,
     "summaries": summaries.measure,
+    "traces": traces.measure,
     "up": up.measure,
     "web": web.measure,
 }

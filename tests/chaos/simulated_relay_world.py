@@ -13,7 +13,8 @@ from nats.js import JetStreamContext
 
 from bots.part_poster import NOT_SHOWABLE
 from bots.platform import Part
-from bots.relay import STOPPED, Relay
+from bots.relay import Relay
+from bots.showing import STOPPED
 from bots.split_text import split_text
 from shared import names, user_names
 from shared.bus import Bus

@@ -27,6 +27,7 @@ from ops.supervise import STOP_DEADLINE_S
 from ops.up_parts import DATAFLOW_STOP_S, PARTS
 from shared.setting_kinds import new_names
 from shared.settings import Settings
+from shared.traces.settings import TraceSettings
 from tests.running import ROOT
 
 SECRETS: Final = ROOT / "deploy" / "compose.secrets.yml"
@@ -81,16 +82,19 @@ COMPOSE_VARIABLES: Final = {
 REMOVED: Final = "!reset"
 """What `!reset null` leaves."""
 
-ALL: Final = (Settings, SlackSettings, DiscordSettings, WebSettings)
+ALL: Final = (Settings, SlackSettings, DiscordSettings, WebSettings, TraceSettings)
 
 
 def aliases(kind: type[BaseSettings]) -> set[str]:
     return {str(field.alias) for field in kind.model_fields.values()}
 
 
+OF_PARTS: Final = EVERYWHERE | aliases(TraceSettings)
+"""The parts that handle questions: each sends its own traces."""
+
 EXPECTED: Final = {
     "setup": EVERYWHERE | RETENTION | OF_THE_SETUP,
-    "gateway": EVERYWHERE,
+    "gateway": OF_PARTS,
     "ask": EVERYWHERE,
     "demo": EVERYWHERE,
     "dataflow": (aliases(Settings) | set(new_names(Settings)))
@@ -100,16 +104,14 @@ EXPECTED: Final = {
     - NOT_FOR_A_CONTAINER
     - OF_THE_RECORDER
     - OF_THE_SETUP
-    | {"THREADWAX_BUDGETS", "THREADWAX_PRICES", "DATABASE_URL"},  # also the recorder reads them
-    "recorder": EVERYWHERE | RETENTION | OF_THE_RECORDER,
-    "slack": EVERYWHERE
+    | {"THREADWAX_BUDGETS", "THREADWAX_PRICES", "DATABASE_URL"}  # also the recorder reads them
+    | OF_PARTS,
+    "recorder": OF_PARTS | RETENTION | OF_THE_RECORDER,
+    "slack": OF_PARTS
     | OF_ADAPTERS
     | aliases(SlackSettings) - NOT_FOR_A_CONTAINER - set(FIXED["slack"]),
-    "discord": EVERYWHERE
-    | OF_ADAPTERS
-    | aliases(DiscordSettings)
-    | set(new_names(DiscordSettings)),
-    "web": EVERYWHERE | OF_ADAPTERS | aliases(WebSettings) - set(FIXED["web"]),
+    "discord": OF_PARTS | OF_ADAPTERS | aliases(DiscordSettings) | set(new_names(DiscordSettings)),
+    "web": OF_PARTS | OF_ADAPTERS | aliases(WebSettings) - set(FIXED["web"]),
 }
 """The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
 dataflow, unless a set above names it."""

@@ -286,6 +286,28 @@ def test_the_demo_model_is_in_the_image_that_is_built_for_it(
     assert refused.stderr.strip().splitlines()[-1] == NO_WEIGHTS
 
 
+@pytest.mark.parametrize("web", ["", "1"])
+def test_the_image_for_traces_has_each_package_once(tmp_path: Path, web: str) -> None:
+    """Its lock file and that of the page both include the first one."""
+    (line,) = [
+        step.arguments for stage in stages() for step in stage
+        if step.name == "RUN" and step.arguments.endswith("> installed.lock")
+    ]  # fmt: skip
+    here = tmp_path / "source"
+    here.mkdir()
+    for file in ROOT.glob("requirements*.lock"):
+        shutil.copy(file, here)
+    run(line, tmp_path, {"TRACES": "1", "WEB": web})
+    text = (here / "installed.lock").read_text()
+    pins = re.findall(r"(?m)^([\w.-]+)==(\S+)", text)
+    assert len(pins) == len(set(pins))
+    found = {name for name, _ in pins}
+    wanted = {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "nats-py"}
+    assert wanted | ({"streamlit"} if web else set()) <= found
+    assert "xllamacpp" not in found
+    assert all("--hash=sha256:" in one for one in re.split(r"(?m)^(?=[\w.-]+==)", text)[1:])
+
+
 def test_our_code_is_the_last_layer(built: Path) -> None:
     """Dependencies, bill of materials, code: a change of the code replaces one layer only."""
     final_stage = stages()[-1]

@@ -138,4 +138,5 @@ def test_the_lock_files_agree_and_name_no_index() -> None:
 
     page, tools = pins("requirements-web.lock"), pins("requirements-dev.lock")
     assert pins("requirements.lock") < page < tools
+    assert pins("requirements.lock") < pins("requirements-traces.lock") < tools
     assert {pin.partition("==")[0] for pin in page} >= {"streamlit", *PACKAGES}

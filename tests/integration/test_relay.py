@@ -13,7 +13,8 @@ from bots import no_progress, part_poster, preview
 from bots import relay as relay_module
 from bots.part_poster import NOT_SHOWABLE, POISON_TRIES
 from bots.platform import WAIT_LIMIT_S, Forbidden, Gone, Later, Never
-from bots.relay import STOPPED, Relay
+from bots.relay import Relay
+from bots.showing import STOPPED
 from ops.nats_server import NatsServer
 from shared import names, streams, user_names
 from shared.bus import Bus

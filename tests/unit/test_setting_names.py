@@ -7,10 +7,11 @@ from bots.slack.settings import SlackSettings
 from bots.web.settings import WebSettings
 from ops.setting_names import unknown_in_environment, unknown_in_file
 from shared.settings import Settings
+from shared.traces.settings import TraceSettings
 
 KNOWN = frozenset(
     str(field.alias)
-    for kind in (Settings, SlackSettings, DiscordSettings, WebSettings)
+    for kind in (Settings, SlackSettings, DiscordSettings, WebSettings, TraceSettings)
     for field in kind.model_fields.values()
 )
 

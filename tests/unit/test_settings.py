@@ -16,6 +16,7 @@ from dataflow.model.dialects import OPENAI_DEFAULT_MODEL
 from ops.setting_names import unknown_in_file
 from shared.private_file import private_file
 from shared.settings import Settings
+from shared.traces.settings import TraceSettings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 HEADER = """\
@@ -24,7 +25,9 @@ HEADER = """\
 """
 
 
-ALL: tuple[type[BaseSettings], ...] = (Settings, SlackSettings, DiscordSettings, WebSettings)
+ALL: tuple[type[BaseSettings], ...] = (
+    Settings, SlackSettings, DiscordSettings, WebSettings, TraceSettings,
+)  # fmt: skip
 """All settings classes; each platform has its own in its folder."""
 
 
