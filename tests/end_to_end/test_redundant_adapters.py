@@ -124,7 +124,11 @@ async def slack_world(nats: NatsServer, tmp_path: Path) -> AsyncIterator[SlackWo
     ))  # fmt: skip
     try:
         await flow.ready()
-        await pair.start()
+        for one in pair.both:
+            await one.start().ready()
+        # In turn, so that the two events of a mention come to different processes.
+        live = slack.sockets.live
+        live[:] = live[0::2] + live[1::2]
         yield SlackWorld(slack, model, pair)
     finally:
         pair.kill()
