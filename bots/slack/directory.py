@@ -130,6 +130,12 @@ class Directory:
             self._not_there.put(True, *_thread_key(origin))  # noqa: FBT003
         return askers
 
+    async def askers_before(self, origin: Origin, ts: str) -> set[str]:
+        """Who had asked the bot in a thread before a message in it was written."""
+        thread, bot = await self.thread(origin), origin.workspace.bot_user
+        earlier = (message for message in thread if float(message["ts"]) < float(ts))
+        return {asker_of(message, bot) for message in earlier} - {""}
+
     def add_asker(self, origin: Origin) -> None:
         """Notes that the user asked the bot in a thread."""
         self._add_asker(_thread_key(origin), origin.user)

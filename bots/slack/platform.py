@@ -89,8 +89,8 @@ class Slack:
 
         self._working = Working(now)
         self._context = Context(
-            settings, self._workspaces, Directory(now), self._working, publish, store_file,
-            fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
+            settings, self._workspaces, Directory(now), self._working, publish, bus.is_stored,
+            store_file, fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
             budgets.roles_on("slack"), receipts,
         )  # fmt: skip
         self._posting = Posting(self._context, now)

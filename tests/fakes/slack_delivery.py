@@ -56,6 +56,8 @@ class Sockets:
         self.ack_s = ack_s
         self.retries_s = retries_s
         self.live: list[Sock] = []
+        self.only: list[Sock] = []
+        """The connections that get the next deliveries; all of them in turn if it is empty."""
         self.opened = 0
         self.tickets: set[str] = set()
         self.changed = asyncio.Event()
@@ -124,7 +126,8 @@ class Sockets:
     async def _by_socket(self, delivery: Delivery) -> bool:
         if not self.live:
             return False
-        sock = self.live[next(self._turn) % len(self.live)]
+        those = [sock for sock in self.only if sock in self.live] or self.live
+        sock = those[next(self._turn) % len(those)]
         envelope_id = secrets.token_hex(8)
         envelope = {
             "envelope_id": envelope_id, "type": delivery.kind, "payload": delivery.payload,

@@ -1,0 +1,147 @@
+"""Two Slack adapters of one app: what a person does next may come to the other process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from bots.slack.platform import Slack
+from bots.slack.wording import TOO_LONG
+from shared.bus import TooLarge
+from shared.messages import Deleted, Edited
+from shared.tasks import end
+from tests.contract.test_slack_messages import nothing_more, prompt
+from tests.contract.test_slack_order import kinds
+from tests.contract.worlds.slack import SlackWorld
+from tests.fakes.slack import BOT, ROOM
+
+
+class TwoProcesses:
+    """Two adapters that store their events in the same stream; `send_to` says which one is next."""
+
+    def __init__(self, world: SlackWorld) -> None:
+        self.world = world
+        self.slack = world.slack
+        self.both: list[Slack] = [world.platform, world.make()]
+        self._sockets = [list(world.slack.sockets.live)]
+
+    async def start(self) -> "asyncio.Task[None]":
+        listening = asyncio.create_task(self.both[1].listen())
+        await self.both[1].listening.wait()
+        live, first = self.slack.sockets.live, self._sockets[0]
+        self._sockets.append([sock for sock in live if sock not in first])
+        self.send_to(0)
+        return listening
+
+    def send_to(self, number: int) -> None:
+        self.slack.sockets.only = self._sockets[number]
+
+
+@asynccontextmanager
+async def two_processes(**settings: object) -> AsyncIterator[TwoProcesses]:
+    async with SlackWorld(**settings) as world:
+        two = TwoProcesses(world)
+        listening = await two.start()
+        try:
+            yield two
+        finally:
+            await two.both[1].close()
+            await end(listening)
+
+
+def change(two: TwoProcesses, what: str, ts: str) -> None:
+    if what == "edit":
+        two.slack.edit(ROOM, ts, f"<@{BOT}> what is that?")
+    else:
+        two.slack.delete(ROOM, ts)
+
+
+@pytest.mark.parametrize("what", ["edit", "delete"])
+async def test_a_change_that_comes_before_its_question(what: str) -> None:
+    """The new text is asked, or nothing. The process with the question comes too late."""
+    async with two_processes() as two:
+        ts = two.slack.say(f"<@{BOT}> what is this?")
+        events = two.slack.events_of(ROOM, ts)
+        two.send_to(1)
+        change(two, what, ts)
+        await two.world.until_heard()
+        two.send_to(0)
+        await asyncio.gather(*map(two.slack.deliver, events))
+        found = [(event.kind, event.id, getattr(event, "text", "")) for event in two.world.heard]
+        wanted = "what is that?" if what == "edit" else ""
+        assert found == [({"edit": "ask", "delete": "deleted"}[what], prompt(ROOM, ts), wanted)]
+        assert two.slack.status(ROOM, ts) == ""
+        if what == "edit":
+            two.slack.edit(ROOM, ts, f"<@{BOT}> and now?")
+            edited = (await two.world.until_heard(2))[1]
+            assert isinstance(edited, Edited)
+            assert (edited.prompt_id, edited.text) == (prompt(ROOM, ts), "and now?")
+        await nothing_more(two.world)
+
+
+@pytest.mark.parametrize("what", ["edit", "delete"])
+async def test_a_change_of_a_question_that_another_process_has_stored(what: str) -> None:
+    """NATS knows that it is stored."""
+    async with two_processes() as two:
+        ts = two.slack.mention("what is this?")
+        await two.world.until_acknowledged(2)
+        two.send_to(1)
+        change(two, what, ts)
+        changed = (await two.world.until_heard(2))[1]
+        assert isinstance(changed, Edited if what == "edit" else Deleted)
+        assert changed.prompt_id == prompt(ROOM, ts) != changed.id
+        await nothing_more(two.world)
+
+
+@pytest.mark.parametrize("what", ["edit", "delete"])
+async def test_a_change_at_the_moment_in_which_another_process_stores_its_question(
+    what: str,
+) -> None:
+    """NATS has just said that it is not stored. The change is stored as one of the old text."""
+    async with two_processes() as two:
+        ts = two.slack.mention("what is this?")
+        await two.world.until_acknowledged(2)
+
+        async def not_yet(user: str, event_id: str) -> bool:
+            del user, event_id
+            return False
+
+        two.both[1]._context.is_stored = not_yet
+        two.send_to(1)
+        change(two, what, ts)
+        await two.world.until_heard(2)
+        assert kinds(two.world) == ["ask", {"edit": "edited", "delete": "deleted"}[what]]
+        assert two.world.heard[1].id != prompt(ROOM, ts)
+
+
+async def test_an_edit_of_a_question_that_another_process_refused_asks_it() -> None:
+    """The shorter text is asked, although the other process knows nothing of the longer one."""
+    async with two_processes() as two:
+        two.world.publish_raises = TooLarge(2, 1)
+        ts = two.slack.mention("far too long")
+        await two.world.until_acknowledged(2)
+        assert two.slack.told("UADA") == [TOO_LONG]
+        two.world.publish_raises = None
+        two.send_to(1)
+        two.slack.edit(ROOM, ts, f"<@{BOT}> short")
+        (ask,) = await two.world.until_heard()
+        assert (ask.kind, ask.id, getattr(ask, "text", "")) == ("ask", prompt(ROOM, ts), "short")
+
+
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_an_edit_in_a_thread_asks_only_what_was_written_to_the_bot(
+    asked_before: bool,
+) -> None:
+    """Ada wrote to Bob, and asked the bot to join later: correcting a typo is not a question."""
+    async with two_processes() as two:
+        root = two.slack.say("shall we?")
+        if asked_before:
+            two.slack.say(f"<@{BOT}> shall we?", thread=root)
+        ts = two.slack.say("tomorow", thread=root)
+        two.slack.mention("what do you think?", thread=root)
+        await two.world.until_acknowledged(2)
+        two.send_to(1)
+        two.slack.edit(ROOM, ts, "tomorrow")
+        await two.world.until_heard(2)
+        assert kinds(two.world) == ["ask", "ask" if asked_before else "edited"]
