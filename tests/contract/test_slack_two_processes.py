@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from bots.platform import Part
 from bots.slack.platform import Slack
 from bots.slack.wording import TOO_LONG
 from shared.bus import TooLarge
-from shared.messages import Deleted, Edited
+from shared.messages import Ask, Deleted, Edited, Partial, Rate
 from shared.tasks import end
+from tests.contract.test_slack_answers import answered, asked, seen
 from tests.contract.test_slack_messages import nothing_more, prompt
 from tests.contract.test_slack_order import kinds
 from tests.contract.worlds.slack import SlackWorld
+from tests.contract.worlds.world import answer
 from tests.fakes.slack import BOT, ROOM
 
 
@@ -145,3 +148,70 @@ async def test_an_edit_in_a_thread_asks_only_what_was_written_to_the_bot(
         two.slack.edit(ROOM, ts, "tomorrow")
         await two.world.until_heard(2)
         assert kinds(two.world) == ["ask", "ask" if asked_before else "edited"]
+
+
+async def test_a_form_is_sent_to_the_process_that_did_not_open_it() -> None:
+    """Its metadata names the question. The answer was shown by one of the two, and rated here."""
+    async with two_processes() as two:
+        ask, ts = await answered(two.world)
+        two.send_to(1)
+        await two.slack.click(ROOM, ts, "Bad answer")
+        two.send_to(0)
+        await two.slack.submit(reason="too short")
+        thumb, words = (event for event in two.world.heard if isinstance(event, Rate))
+        assert (thumb.thumb, words.reason, words.prompt_id) == ("down", "too short", ask.id)
+
+
+async def test_a_link_of_the_question_stays_a_link_in_an_answer_of_the_other_process() -> None:
+    """It was made harmless in the stream, because only the answer brings the question along."""
+    async with two_processes() as two:
+        ask = await asked(two.world, direct=True, text="what is https://wax.example/a?")
+        assert isinstance(ask, Ask)
+        text = "See https://wax.example/a for more."
+        growing = Partial(
+            prompt_id=ask.id, user=ask.user, place=ask.place, address=ask.address, text=text,
+            attempt=1, sequence=1,
+        )  # fmt: skip
+        other = two.both[1]
+        await other.show_partial(growing)
+        reply = answer(ask, text).model_copy(update={"prompt_text": ask.text})
+        await other.post(Part(reply, text, 0, 1))
+        assert seen(two.world, ask) == [text]
+
+
+async def test_a_person_who_asks_twice_for_their_data_gets_it_from_each_process() -> None:
+    """Both files go to their own direct messages."""
+    async with two_processes() as two:
+        two.world.history = b"# What slack:T1-UADA asked"
+        for number in range(2):
+            two.send_to(number)
+            await two.slack.command("/export")
+        await two.slack.until(lambda: len(two.slack.bot_messages("DADA", None)) == 2)
+
+
+@pytest.mark.parametrize("when", ["later", "meanwhile"])
+async def test_somebody_asked_the_bot_in_the_other_process_and_goes_on_without_a_mention(
+    when: str,
+) -> None:
+    """This process has seen the thread without the bot, or is reading it when it is told."""
+    async with two_processes() as two:
+        root = two.slack.say("shall we?")
+        two.send_to(1)
+        two.slack.mention("what do you think?", thread=root)
+        (ask,) = await two.world.until_heard()
+        await two.world.until_acknowledged(2)
+        mention = two.slack.messages[ROOM].pop(ask.address["ts"])  # Slack reads the thread before
+
+        def told(method: str, phase: str) -> None:
+            if (method, phase) == ("conversations.replies", "after") and when == "meanwhile":
+                two.both[0].asked_elsewhere(ask.address)
+
+        two.slack.hook = told
+        two.send_to(0)
+        two.slack.send("hm", thread=root, user="UBOB")
+        await two.world.until_acknowledged(3)
+        two.slack.messages[ROOM][ask.address["ts"]] = mention
+        if when == "later":
+            two.both[0].asked_elsewhere(ask.address)
+        follow_up = two.slack.send("and why?", thread=root)
+        assert [e.address["ts"] for e in (await two.world.until_heard(2))[1:]] == [follow_up]

@@ -65,7 +65,9 @@ class Sockets:
         self.redelivered = 0
         self._waiting: dict[str, tuple[Sock, Delivery]] = {}
         self._turn = itertools.count()
-        self.http_url: str | None = None
+        self.http_urls: list[str] = []
+        """The app's servers behind a load balancer: each delivery and each retry goes to the next
+        one, even if its server is gone. Empty: Socket Mode."""
         self.signing_secret = "signing-secret"  # noqa: S105
         self.http_statuses: list[int] = []
 
@@ -118,7 +120,7 @@ class Sockets:
             await asyncio.sleep(pause_s)
             delivery.attempts += 1
             self.redelivered += delivery.attempts > 1
-            if await (self._by_http(delivery) if self.http_url else self._by_socket(delivery)):
+            if await (self._by_http(delivery) if self.http_urls else self._by_socket(delivery)):
                 return delivery
         delivery.given_up = True
         return delivery
@@ -159,12 +161,12 @@ class Sockets:
         headers = self.signed(body) | {"Content-Type": kind}
         if delivery.attempts > 1:
             headers |= {"X-Slack-Retry-Num": str(delivery.attempts - 1)}
-        assert self.http_url is not None
+        url = self.http_urls[next(self._turn) % len(self.http_urls)]
         timeout = aiohttp.ClientTimeout(total=self.ack_s)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self.http_url, data=body, headers=headers) as response,
+                session.post(url, data=body, headers=headers) as response,
             ):
                 self.http_statuses.append(response.status)
                 text = await response.text()
