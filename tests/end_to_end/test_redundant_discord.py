@@ -21,16 +21,16 @@ from tests.running import Running
 class TwoDiscords(System):
     """The second adapter has a data folder of its own, as on another machine."""
 
+    def env_of(self, number: int) -> dict[str, str]:
+        return {
+            "NATS_URL": self.server.url,
+            "THREADWAX_HOME": str(self.home / f"adapter{number}"),
+            **self.fake.env,
+        }
+
     def start(self) -> None:
         self.pair = Pair(*(
-            Running(
-                "discord", log=self.home / f"discord{number}.log",
-                env={
-                    "NATS_URL": self.server.url,
-                    "THREADWAX_HOME": str(self.home / f"adapter{number}"),
-                    **self.fake.env,
-                },
-            )
+            Running("discord", log=self.home / f"discord{number}.log", env=self.env_of(number))
             for number in range(2)
         ))  # fmt: skip
         self.adapter = self.pair.both[0].start()

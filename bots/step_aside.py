@@ -1,0 +1,50 @@
+"""When the holder of a lease does not reach its platform, and another process might.
+
+A process that is cut off from its platform alone would keep the lease, because NATS answers. It
+must never give it up if nobody waits: during an outage of the platform, that would help nobody.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from shared.lease import Lease
+from shared.log import logger
+from shared.pulse import now_s
+
+CHECK_EVERY_S: Final = 1.0
+UNREACHED_S: Final = 8.0
+"""After this long without an answer of the platform, a process steps aside."""
+
+STARTS_WITHIN_S: Final = 30.0
+"""How long a process may take to connect."""
+
+OTHERS_FIRST_S: Final = 5.0
+"""After it stepped aside, it leaves the lease to others for this long."""
+
+FIRST_QUIET_S: Final = 30.0
+LAST_QUIET_S: Final = 600.0
+PROVEN_S: Final = 120.0
+"""Whoever held the lease for this long reached the platform."""
+
+
+def next_quiet_s(before_s: float, *, held_for_s: float) -> float:
+    """How long a process that stepped aside does not ask for the lease, though it may take it.
+
+    Twice as long as `before_s`, the last time, because in an outage of the platform every holder
+    steps aside; unless it reached the platform in between.
+    """
+    longer = 2 * before_s if held_for_s < PROVEN_S else 0.0
+    return min(max(longer, FIRST_QUIET_S), LAST_QUIET_S)
+
+
+async def until_unreached(reaches: Callable[[], Awaitable[bool]], lease: Lease) -> None:
+    """Returns when the platform does not answer this process, and another one waits."""
+    answered_at = now_s() + STARTS_WITHIN_S - UNREACHED_S
+    while now_s() - answered_at <= UNREACHED_S:
+        await asyncio.sleep(CHECK_EVERY_S)
+        # Alone, it would stay anyway, so it does not ask.
+        answers = await reaches() if lease.others_wait else now_s() > answered_at
+        if answers:
+            answered_at = now_s()
+    logger().warning("does not reach the platform: another process takes over")
