@@ -11,7 +11,13 @@ from typing import Any, Final, Protocol, runtime_checkable
 from bots.peers import Peers
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
-from bots.step_aside import OTHERS_FIRST_S, next_quiet_s, until_unreached
+from bots.step_aside import (
+    OTHERS_FIRST_S,
+    Pausable,
+    next_quiet_s,
+    pause_without_nats,
+    until_unreached,
+)
 from shared import lifecycle, log, metrics, names
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
@@ -34,6 +40,8 @@ STANDBY_AFTER_S: Final = 2.5
 """Whoever has no lease by now counts as started, on standby."""
 
 UNREACHED: Final = "; this process did not reach the platform, and soon tries again"
+
+UNANSWERED: Final = "the platform does not answer this process: others have its replies"
 
 STEP_DOWN_S: Final = 1.0
 """How long an adapter that lost its lease may take to end its work properly."""
@@ -169,6 +177,8 @@ class _Terms:
             return not is_quiet, standby + (UNREACHED if is_quiet else "")
         if self._adapter is None:
             return False, "starting"
+        if self._relay is not None and not self._relay.giving.reaches():
+            return False, UNANSWERED
         return self._adapter.health()
 
     async def serve_one(self) -> None:
@@ -199,6 +209,8 @@ class _Terms:
         listening = asyncio.create_task(adapter.listen())
         relaying = asyncio.create_task(self._relay.run())
         works: set[asyncio.Task[Any]] = {self._stop, listening, relaying}
+        if self._peers is not None and isinstance(adapter, Pausable):
+            works.add(asyncio.create_task(pause_without_nats(adapter, self._peers)))
         losing: set[asyncio.Task[None]] = set()
         unreached = None
         held_at = now_s()

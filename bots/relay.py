@@ -13,9 +13,9 @@ from typing import Final, Literal
 
 import nats.errors
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from bots.claims import Claims, TakenOver
+from bots.giving import Giving
 from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
 from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
@@ -23,6 +23,7 @@ from bots.parts import parts_of
 from bots.peers import PULLS_EXPIRE_S, News, Peers, pass_on
 from bots.platform import ChatPlatform, Part
 from bots.preview import Previews
+from bots.read_reply import read_reply
 from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
 from shared import metrics, names
 from shared.bus import Bus
@@ -85,7 +86,8 @@ class Relay:
         self._no_progress = NoProgress(self._show_partial)
         self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parts = PartPoster(bus, platform, self._receipts, self._claims)
+        self.giving = Giving(platform.name, self._claims, peers, self._in_progress)
+        self._parts = PartPoster(bus, platform, self._receipts, self._claims, self.giving)
         self._defects: Counter[str] = Counter()
 
     async def run(self) -> None:
@@ -94,7 +96,9 @@ class Relay:
         partials = None
         working = {asyncio.create_task(self._report_working())}
         if self._peers is not None:
-            working.add(asyncio.create_task(self._peers.run(self._take, self._hear)))
+            working.add(
+                asyncio.create_task(self._peers.run(self._take, self._hear, self.giving.reaches))
+            )
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._growing.take)
@@ -153,16 +157,8 @@ class Relay:
     # --- replies ----------------------------------------------------------------------------
 
     async def _take(self, message: Msg) -> None:
-        try:
-            reply = Reply.model_validate_json(message.data)
-        except ValidationError:
-            await self._bus.dead_letter(
-                subject=message.subject,
-                data=message.data,
-                reason="not a reply that this version can read",
-                dedupe_id=f"{names.REPLIES}-{message.metadata.sequence.stream}",
-            )
-            await message.ack()
+        reply = await read_reply(self._bus, message)
+        if reply is None:
             return
         if reply.prompt_id in self._in_progress:
             return  # redelivered while it is being shown
@@ -237,6 +233,7 @@ class Relay:
         """
         started, reply = time.monotonic(), delivery.reply
         previewed = await self._previews.finish(reply.prompt_id)
+        await self.giving.unless_reached(reply.prompt_id)
         claim: Claim | Posted = Claim.NEW
         if not previewed:
             first = f"{reply.prompt_id}.0"
@@ -299,7 +296,6 @@ class Relay:
         # No preview above an older answer that is still to be shown. An early status may be there:
         # the platform removes it before its own answer begins.
         thread = thread_of(partial.user, partial.place)
-        may_open = thread not in self._queues and (
-            partial.early or self._order.allows_preview(partial.after)
-        )
+        may_open = self.giving.reaches() and thread not in self._queues
+        may_open = may_open and (partial.early or self._order.allows_preview(partial.after))
         self._previews.show_partial(partial, may_open=may_open)

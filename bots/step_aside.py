@@ -1,13 +1,14 @@
-"""When the holder of a lease does not reach its platform, and another process might.
+"""When a process that is cut off, from its platform or from NATS, leaves the work to others.
 
-A process that is cut off from its platform alone would keep the lease, because NATS answers. It
-must never give it up if nobody waits: during an outage of the platform, that would help nobody.
+It must never do so if there are none: during an outage of the platform or of NATS, that would help
+nobody.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
+from bots.peers import HEARD_S, Peers
 from shared.lease import Lease
 from shared.log import logger
 from shared.pulse import now_s
@@ -21,6 +22,9 @@ STARTS_WITHIN_S: Final = 30.0
 
 OTHERS_FIRST_S: Final = 5.0
 """After it stepped aside, it leaves the lease to others for this long."""
+
+NATS_AWAY_S: Final = 3.0
+"""After this long without NATS, a process takes no more events if there are others."""
 
 FIRST_QUIET_S: Final = 30.0
 LAST_QUIET_S: Final = 600.0
@@ -39,7 +43,10 @@ def next_quiet_s(before_s: float, *, held_for_s: float) -> float:
 
 
 async def until_unreached(reaches: Callable[[], Awaitable[bool]], lease: Lease) -> None:
-    """Returns when the platform does not answer this process, and another one waits."""
+    """Returns when the platform does not answer this process, and another one waits for the lease.
+
+    It would keep the lease forever, because NATS answers.
+    """
     answered_at = now_s() + STARTS_WITHIN_S - UNREACHED_S
     while now_s() - answered_at <= UNREACHED_S:
         await asyncio.sleep(CHECK_EVERY_S)
@@ -48,3 +55,33 @@ async def until_unreached(reaches: Callable[[], Awaitable[bool]], lease: Lease) 
         if answers:
             answered_at = now_s()
     logger().warning("does not reach the platform: another process takes over")
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """An adapter to which its platform sends events that others of its kind can take, too."""
+
+    def pause(self) -> None:
+        """Takes no more events. Whatever it is sent now, the platform sends to others."""
+
+    def resume(self) -> None:
+        """Takes events again."""
+
+
+async def pause_without_nats(adapter: Pausable, peers: Peers) -> None:
+    """Has an adapter take no events while it cannot store them, until it is cancelled."""
+    looks, answered_at, is_paused = 0, now_s(), False
+    while True:
+        await asyncio.sleep(CHECK_EVERY_S)
+        if peers.pulse.is_fresh:
+            looks, answered_at = 0, now_s()
+            if is_paused:
+                is_paused = False
+                adapter.resume()
+            continue
+        looks += 1  # not the time, which also passes while this process is frozen
+        others = answered_at - peers.heard_at < HEARD_S
+        if others and not is_paused and looks * CHECK_EVERY_S >= NATS_AWAY_S:
+            is_paused = True
+            logger().warning("takes no events without NATS: another process does")
+            adapter.pause()

@@ -165,6 +165,18 @@ class Slack:
         """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
 
+    def pause(self) -> None:
+        """Takes no more events: Slack sends them to other processes."""
+        for events in (self._socket_mode, self._http):
+            if events is not None:
+                events.paused = True
+
+    def resume(self) -> None:
+        """Takes events again."""
+        for events in (self._socket_mode, self._http):
+            if events is not None:
+                events.paused = False
+
     def asked_elsewhere(self, address: Address) -> None:
         """Another process has stored a question: its asker's follow-ups are for the bot."""
         self._context.directory.add_asker_of(address)

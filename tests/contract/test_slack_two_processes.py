@@ -17,7 +17,7 @@ from tests.contract.test_slack_messages import nothing_more, prompt
 from tests.contract.test_slack_order import kinds
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
-from tests.fakes.slack import BOT, ROOM
+from tests.fakes.slack import BOT, ROOM, FakeSlack
 
 
 class TwoProcesses:
@@ -215,3 +215,32 @@ async def test_somebody_asked_the_bot_in_the_other_process_and_goes_on_without_a
             two.both[0].asked_elsewhere(ask.address)
         follow_up = two.slack.send("and why?", thread=root)
         assert [e.address["ts"] for e in (await two.world.until_heard(2))[1:]] == [follow_up]
+
+
+@pytest.mark.parametrize("over_http", [False, True])
+async def test_a_paused_process_gets_no_events_until_it_resumes(over_http: bool) -> None:
+    """Slack sends them to the other one: at once over HTTP, and over its connections otherwise."""
+    how: dict[str, object] = {}
+    if over_http:
+        secret = FakeSlack().sockets.signing_secret
+        how = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": secret, "SLACK_HTTP_PORT": 0}
+    async with two_processes(**how) as two:
+        sockets, platform = two.slack.sockets, two.both[0]
+        sockets.only, sockets.retries_s = [], (0.05,) * 20
+        if over_http:
+            sockets.http_urls = [one.where.partition(" ")[0] for one in two.both]
+        platform.pause()
+        if not over_http:
+            await sockets.until_connected(2)
+        for number in range(4):
+            two.slack.mention(f"number {number}")
+        await two.world.until_heard(4)
+        await two.world.until_acknowledged(8)
+        assert over_http or all(delivery.attempts == 1 for delivery in two.slack.deliveries)
+        platform.resume()
+        if not over_http:
+            await sockets.until_connected(4)
+            return
+        sockets.http_urls = sockets.http_urls[:1]
+        two.slack.mention("again")
+        await two.world.until_heard(5)

@@ -6,10 +6,13 @@ Each has a data folder of its own, as on two machines.
 import asyncio
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+
+import aiohttp
 
 from shared.bus import Bus
 from tests.running import Running
@@ -22,6 +25,9 @@ if not os.environ.get("ALL_CASES"):
 
 FROZEN_S = 8.0
 """Longer than it takes the others to take over what was in progress."""
+
+
+_STATUS = re.compile(r"status at (http://[^\s\"]+)")
 
 
 class Pair:
@@ -89,3 +95,9 @@ async def stored(bus: Bus, stream: str) -> list[bytes]:
     state = (await bus.js.stream_info(stream)).state
     found = [await bus.js.get_msg(stream, n) for n in range(state.first_seq, state.last_seq + 1)]
     return [message.data or b"" for message in found]
+
+
+async def readiness(adapter: Running) -> tuple[int, str]:
+    url = _STATUS.findall(adapter.log.read_text())[-1]
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as response:
+        return response.status, (await response.text()).strip()

@@ -13,6 +13,7 @@ from tests.end_to_end.test_slack_processes import PROGRAM, echo
 from tests.fakes.model import FakeModel
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
 from tests.fakes.slack_delivery import Sock
+from tests.fakes.tcp_proxy import TcpProxy
 from tests.running import Running, dataflow
 
 SERVER = re.compile(r"http://127\.0\.0\.1:\d+/slack/events")
@@ -26,6 +27,8 @@ class SlackWorld:
     over_http: bool
     sockets: list[list[Sock]] = field(default_factory=list)
     """The connections of each process, in Socket Mode."""
+    proxies: dict[str, TcpProxy] = field(default_factory=dict)
+    """Between the first process and `nats` or `slack`."""
 
     def send_to(self, number: int) -> None:
         """Slack sends everything to this process from now on."""
@@ -52,18 +55,22 @@ async def slack_world(
         if over_http
         else {"SLACK_APP_TOKEN": APP_TOKEN}
     )
+    proxies = {"nats": await TcpProxy.start(nats.url), "slack": await TcpProxy.start(slack.url)}
+    urls = [
+        (proxies["nats"].url(nats.url), proxies["slack"].url(slack.url)), (nats.url, slack.url),
+    ]  # fmt: skip
     pair = Pair(*(
         Running(
             "-c", PROGRAM, log=tmp_path / f"slack{number}.log",
             env={
-                "NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / f"slack{number}"),
-                "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, **how,
-                "PYTHONPATH": str(Path(__file__).parents[2]),
+                "NATS_URL": nats_url, "THREADWAX_HOME": str(tmp_path / f"slack{number}"),
+                "SLACK_API_URL": slack_url, "SLACK_BOT_TOKEN": BOT_TOKEN, **how,
+                "PYTHONPATH": str(Path(__file__).parents[2]), "THREADWAX_HTTP_PORT": "0",
             },
         )
-        for number in range(2)
+        for number, (nats_url, slack_url) in enumerate(urls)
     ))  # fmt: skip
-    world = SlackWorld(slack, model, pair, over_http)
+    world = SlackWorld(slack, model, pair, over_http, proxies=proxies)
     try:
         await flow.ready()
         for one in pair.both:
@@ -77,5 +84,7 @@ async def slack_world(
     finally:
         pair.kill()
         flow.kill()
+        for proxy in proxies.values():
+            await proxy.stop()
         await slack.stop()
         await model.stop()

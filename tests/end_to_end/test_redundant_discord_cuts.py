@@ -3,27 +3,22 @@
 import asyncio
 import itertools
 import os
-import re
 import time
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from ops.nats_server import NatsServer
 from shared.bus import Bus
-from tests.end_to_end.redundant import Waits
+from tests.end_to_end.redundant import Waits, readiness
 from tests.end_to_end.test_redundant_discord import TwoDiscords, holder
 from tests.fakes.model import FakeModel
 from tests.fakes.tcp_proxy import TcpProxy
-from tests.running import Running
 
 CUTS = list(itertools.product(("nats", "discord"), (10.0, 45.0)))
 if not os.environ.get("ALL_CASES"):
     CUTS = [("nats", 16.0), ("discord", 16.0)]
 TAKEN_WITHIN_S = 15.0
-
-_STATUS = re.compile(r"status at (http://[^\s\"]+)")
 
 
 class Cuttable(TwoDiscords):
@@ -53,12 +48,6 @@ class Cuttable(TwoDiscords):
         for proxy in self.cut.values():
             await proxy.stop()
         await super().__aexit__(*error)
-
-
-async def readiness(adapter: Running) -> tuple[int, str]:
-    url = _STATUS.findall(adapter.log.read_text())[-1]
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as response:
-        return response.status, (await response.text()).strip()
 
 
 @pytest.mark.timeout(240)

@@ -17,6 +17,7 @@ from bots.slack.origin import Origin
 from bots.slack.workspaces import Workspace
 from ops.nats_server import NatsServer
 from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.receipts import Receipts
 from tests.fakes.slack import BOT_TOKEN, ROOM, FakeSlack, Fault
 from tests.fakes.slack_shapes import TEAM
@@ -103,14 +104,21 @@ async def test_a_notice_that_slack_lets_wait_is_not_sent_by_another_process(two:
     assert [method for method, _ in two.slack.calls].count("chat.postEphemeral") == 2
 
 
-async def test_a_notice_whose_claim_has_no_answer_in_time_is_sent_once(two: Two) -> None:
-    """The first process does not hear that NATS has stored its claim, and sends anyway."""
+@pytest.mark.parametrize("surely", [True, False])
+async def test_a_notice_whose_claim_has_no_answer_in_time_is_sent_once(
+    two: Two, surely: bool
+) -> None:
+    """NATS has stored the claim. Slack delivers the event again, perhaps to the other process."""
     two.proxies[0].lose(Way.DOWN)
-    sending = asyncio.create_task(two.both[0].send(two.origin, "no", about="m1"))
-    await asyncio.sleep(1)
+    first = two.both[0].send(two.origin, "no", about="m1", surely=surely)
+    if surely:
+        await first
+    else:
+        with pytest.raises(Unavailable):
+            await first
+        assert two.slack.ephemerals == []
     two.proxies[0].lose()
     await two.both[1].send(two.origin, "no", about="m1")
-    await sending
     await two.settled()
     assert two.slack.told("UADA") == ["no"]
 

@@ -1,4 +1,4 @@
-"""When the holder of a lease gives it to a process that may reach the platform."""
+"""When a process that is cut off leaves its work to others."""
 
 import asyncio
 from typing import Any, cast
@@ -6,7 +6,16 @@ from typing import Any, cast
 import pytest
 
 from bots import step_aside
-from bots.step_aside import LAST_QUIET_S, PROVEN_S, next_quiet_s, until_unreached
+from bots.peers import HEARD_S
+from bots.step_aside import (
+    LAST_QUIET_S,
+    PROVEN_S,
+    next_quiet_s,
+    pause_without_nats,
+    until_unreached,
+)
+from shared.pulse import now_s
+from shared.tasks import end
 
 
 class Waiting:
@@ -27,9 +36,30 @@ class Platform:
         return self.answers
 
 
+class Adapter:
+    """One that takes events or not."""
+
+    paused = False
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+class Others:
+    """Whether this process is alive for others, and when one of them was last heard."""
+
+    def __init__(self, heard_at: float) -> None:
+        self.heard_at = heard_at
+        self.pulse = self
+        self.is_fresh = True
+
+
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CHECK_EVERY_S", "UNREACHED_S", "STARTS_WITHIN_S"):
+    for name in ("CHECK_EVERY_S", "UNREACHED_S", "STARTS_WITHIN_S", "NATS_AWAY_S"):
         monkeypatch.setattr(step_aside, name, getattr(step_aside, name) / 50)
 
 
@@ -65,3 +95,31 @@ def test_in_an_outage_of_the_platform_the_lease_moves_less_and_less_often() -> N
         found.append(quiet)
     assert found == [30.0, 60.0, 120.0, 240.0, 480.0, LAST_QUIET_S, LAST_QUIET_S]
     assert next_quiet_s(quiet, held_for_s=PROVEN_S) == 30.0
+
+
+async def test_a_process_without_nats_takes_no_events_until_it_is_back() -> None:
+    """Not after a short outage, which is over before an event would be lost."""
+    adapter, others = Adapter(), Others(now_s())
+    pausing = asyncio.create_task(pause_without_nats(adapter, cast(Any, others)))
+    try:
+        others.is_fresh = False
+        await asyncio.sleep(step_aside.NATS_AWAY_S / 2)
+        assert not adapter.paused
+        async with asyncio.timeout(5):
+            while not adapter.paused:
+                await asyncio.sleep(0.01)
+            others.is_fresh = True
+            while adapter.paused:
+                await asyncio.sleep(0.01)
+    finally:
+        await end(pausing)
+
+
+async def test_a_process_that_heard_of_no_other_one_goes_on_without_nats() -> None:
+    """Nobody else would take the events."""
+    adapter, others = Adapter(), Others(now_s() - 2 * HEARD_S)
+    others.is_fresh = False
+    pausing = asyncio.create_task(pause_without_nats(adapter, cast(Any, others)))
+    await asyncio.sleep(4 * step_aside.NATS_AWAY_S)
+    assert not adapter.paused
+    await end(pausing)
