@@ -4,14 +4,15 @@ A process can be cut off from its platform while NATS still delivers replies to 
 give a reply away during a call to the platform, nor act on it afterwards.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from nats.aio.msg import Msg
 
 from bots.claims import Claims, TakenOver
 from bots.peers import Peers
-from bots.platform import Later
+from bots.platform import ChatPlatform, Later
 from shared import metrics
 from shared.log import logger
 from shared.pulse import now_s
@@ -19,10 +20,17 @@ from shared.pulse import now_s
 UNREACHED_S: Final = 5.0
 """After this long without an answer of the platform, a reply is given away."""
 
-FIRST_REST_S: Final = 30.0
-LAST_REST_S: Final = 600.0
-"""For how long a process then gives all its replies away, and shows no previews. Twice as long each
-time, until the platform answers."""
+ASK_EVERY_S: Final = 5.0
+"""How often a process then asks the platform. Until it answers, the process gives all its replies
+away, and shows no previews."""
+
+
+@runtime_checkable
+class Asked(Protocol):
+    """A platform that can be asked for a sign of life."""
+
+    async def reaches(self) -> bool:
+        """Whether the platform answers this process now. Returns within a few seconds."""
 
 
 class Giving:
@@ -30,28 +38,27 @@ class Giving:
 
     def __init__(
         self,
-        platform: str,
+        platform: ChatPlatform,
         claims: Claims,
         peers: Peers | None,
         in_progress: Mapping[str, Msg],
-        now: Callable[[], float] = now_s,
     ) -> None:
         """`in_progress`: the replies of this process by prompt id, as they were delivered."""
         self._platform = platform
         self._claims = claims
         self._peers = peers
         self._in_progress = in_progress
-        self._now = now
-        self._rest_s = 0.0
-        self._rests_until = 0.0
+        self._asking: asyncio.Task[None] | None = None
 
     def reaches(self) -> bool:
         """Whether the platform answers this process, as far as it knows."""
-        return self._now() >= self._rests_until
+        return self._asking is None
 
     def answered(self) -> None:
         """The platform has answered."""
-        self._rest_s = self._rests_until = 0.0
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     async def unless_reached(self, prompt_id: str) -> None:
         """Gives a reply away if the platform lately did not answer.
@@ -68,9 +75,18 @@ class Giving:
         Raises:
             TakenOver: another process has it.
         """
-        self._rest_s = min(max(2 * self._rest_s, FIRST_REST_S), LAST_REST_S)
-        self._rests_until = self._now() + self._rest_s
+        if self._peers is None:
+            return
+        if self._asking is None and isinstance(self._platform, Asked):
+            self._asking = asyncio.create_task(self._until_answered(self._platform))
         await self._give(prompt_id)
+
+    async def _until_answered(self, platform: Asked) -> None:
+        while True:
+            await asyncio.sleep(ASK_EVERY_S)
+            if await platform.reaches():
+                self._asking = None
+                return
 
     async def _give(self, prompt_id: str) -> None:
         message = self._in_progress.get(prompt_id)
@@ -78,12 +94,12 @@ class Giving:
             return
         peer = await self._peers.find_able()
         if peer is None:
-            self._rests_until = 0.0  # nobody else reaches it, either
+            self.answered()  # nobody else reaches it, so this process goes on trying
             return
         self._claims.doubt()
         if await self._peers.hand_over(peer, message, given=True):
             logger().warning("given away: the platform does not answer here", prompt=prompt_id)
-            metrics.handed_over.labels(self._platform).inc()
+            metrics.handed_over.labels(self._platform.name).inc()
             raise TakenOver
 
 

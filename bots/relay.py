@@ -86,7 +86,7 @@ class Relay:
         self._no_progress = NoProgress(self._show_partial)
         self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.giving = Giving(platform.name, self._claims, peers, self._in_progress)
+        self.giving = Giving(platform, self._claims, peers, self._in_progress)
         self._parts = PartPoster(bus, platform, self._receipts, self._claims, self.giving)
         self._defects: Counter[str] = Counter()
 
@@ -117,6 +117,7 @@ class Relay:
             await self._growing.close()
             self._no_progress.close()
             self._previews.cancel()
+            self.giving.answered()
             await end(*self._tasks, *self._order.tasks)
             await end(*working)  # last: when nobody answers, another process takes over
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from slack_sdk.errors import SlackApiError
+
 from bots.platform import Later, Part, Publish
 from bots.slack.answer_blocks import SHAPE
 from bots.slack.api import client_of, new_session
@@ -18,7 +20,7 @@ from bots.slack.bolt_app import ignore_other_events, make_app
 from bots.slack.context import Context
 from bots.slack.deliveries import Deliveries
 from bots.slack.directory import Directory
-from bots.slack.errors import RETRY_S
+from bots.slack.errors import CALL_ERRORS, RETRY_S
 from bots.slack.http_events import HttpEvents
 from bots.slack.ids import PLATFORM
 from bots.slack.installations import InstallationStore, oauth_settings
@@ -40,6 +42,7 @@ from shared.tasks import end
 
 T = TypeVar("T")
 
+ANSWERS_WITHIN_S: Final = 3.0
 SETTLE_S: Final = 3.0
 """At a stop, events under way are stored within this; `run_adapter` waits longer."""
 
@@ -164,6 +167,18 @@ class Slack:
     async def close(self) -> None:
         """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
+
+    async def reaches(self) -> bool:
+        """Whether Slack answers this process now."""
+        client = client_of(None, self._settings.api_url, self._session)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await client.api_test()
+        except SlackApiError:
+            return True  # a refusal is an answer, too
+        except CALL_ERRORS:
+            return False
+        return True
 
     def pause(self) -> None:
         """Takes no more events: Slack sends them to other processes."""

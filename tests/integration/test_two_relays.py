@@ -67,6 +67,9 @@ class Side(FakePlatform):
         self.screen.log.append((self.who, "post", part.key))
         return receipt
 
+    async def reaches(self) -> bool:
+        return not self.cut
+
     async def show_partial(self, partial: Partial) -> None:
         if self.cut:
             self.tried.append(partial.prompt_id)
@@ -215,6 +218,7 @@ async def test_a_process_that_the_platform_does_not_answer_gives_its_replies_awa
 ) -> None:
     """The first one after some tries, with its preview; then all, and it opens no previews."""
     monkeypatch.setattr(giving, "UNREACHED_S", 0.5)
+    monkeypatch.setattr(giving, "ASK_EVERY_S", 0.5)
     first = reply("p0", 1, "grow grow whole")
     shows = two.sides[0]
     if preview:
@@ -236,6 +240,13 @@ async def test_a_process_that_the_platform_does_not_answer_gives_its_replies_awa
     await until_acknowledged(bus, 16)
     assert len(shows.tried) == tried
     assert len(two.screen.posts) == 16
+    shows.cut = False
+    async with asyncio.timeout(30):
+        number = 16
+        while two.screen.log[-1][0] != shows.who:
+            await bus.journal(reply(f"p{number}", 1, "whole"))
+            number += 1
+            await until_acknowledged(bus, number)
 
 
 async def test_a_platform_that_answers_nobody_is_tried_by_all(
