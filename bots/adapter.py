@@ -11,12 +11,20 @@ from typing import Any, Final, Protocol, runtime_checkable
 from bots.peers import Peers
 from bots.platform import ChatPlatform, Publish
 from bots.relay import Relay
+from bots.step_aside import (
+    OTHERS_FIRST_S,
+    Pausable,
+    next_quiet_s,
+    pause_without_nats,
+    until_unreached,
+)
 from shared import lifecycle, log, metrics, names, tracing
 from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.http_status import CannotListen, serve_status
 from shared.lease import Lease
 from shared.messages import AnyEvent, Ask
+from shared.pulse import now_s
 from shared.settings import Settings
 from shared.tasks import end
 
@@ -30,6 +38,10 @@ PUBLISH_PATIENCE_S: Final = 2.0
 
 STANDBY_AFTER_S: Final = 2.5
 """Whoever has no lease by now counts as started, on standby."""
+
+UNREACHED: Final = "; this process did not reach the platform, and soon tries again"
+
+UNANSWERED: Final = "the platform does not answer this process: others have its replies"
 
 STEP_DOWN_S: Final = 1.0
 """How long an adapter that lost its lease may take to end its work properly."""
@@ -64,6 +76,9 @@ class Leased(Protocol):
 
     def position(self) -> int:
         """How far it has come, for the process that runs next."""
+
+    async def reaches(self) -> bool:
+        """Whether the platform answers this process now. Returns within a few seconds."""
 
     async def start_at(self, bus: Bus, position: int) -> None:
         """Called before `listen`: it holds the lease, whose last holder came this far."""
@@ -149,6 +164,9 @@ class _Terms:
         self._lease: Lease | None = None
         self._relay: Relay | None = None
         self._peers: Peers | None = None
+        self._quiet_s = 0.0
+        self._quiet_until = 0.0
+        """If it stepped aside, until when it does not ask for the lease again."""
         self.status_at = ""
 
     def ready(self) -> tuple[bool, str]:
@@ -157,9 +175,13 @@ class _Terms:
         if trouble:
             return False, trouble
         if self._lease is not None and not self._lease.is_held:
-            return True, _standby(self._lease)
+            standby = _standby(self._lease)
+            is_quiet = now_s() < self._quiet_until
+            return not is_quiet, standby + (UNREACHED if is_quiet else "")
         if self._adapter is None:
             return False, "starting"
+        if self._relay is not None and not self._relay.giving.reaches():
+            return False, UNANSWERED
         return self._adapter.health()
 
     async def serve_one(self) -> None:
@@ -190,13 +212,24 @@ class _Terms:
         listening = asyncio.create_task(adapter.listen())
         relaying = asyncio.create_task(self._relay.run())
         works: set[asyncio.Task[Any]] = {self._stop, listening, relaying}
-        keeping = asyncio.create_task(lease.keep()) if lease is not None else None
-        if keeping is not None:
-            works.add(keeping)
+        if self._peers is not None and isinstance(adapter, Pausable):
+            works.add(asyncio.create_task(pause_without_nats(adapter, self._peers)))
+        losing: set[asyncio.Task[None]] = set()
+        unreached = None
+        held_at = now_s()
+        if lease is not None and isinstance(adapter, Leased):
+            unreached = asyncio.create_task(until_unreached(adapter.reaches, lease))
+            losing = {asyncio.create_task(lease.keep()), unreached}
+            works |= losing
         try:
             await self._until_over(adapter, works)
-            if keeping is not None and keeping.done():
+            if any(one.done() for one in losing):
                 await end(relaying)  # first: another process may post from now on
+                if lease is not None and unreached is not None and unreached.done():
+                    self._quiet_s = next_quiet_s(self._quiet_s, held_for_s=now_s() - held_at)
+                    self._quiet_until = now_s() + self._quiet_s
+                    await end(*losing)
+                    await lease.release()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(STEP_DOWN_S):
                         await adapter.close()
@@ -210,7 +243,10 @@ class _Terms:
                 await lease.release()
 
     async def _acquire(self, lease: Lease, adapter: "Leased") -> None:
-        acquiring = asyncio.create_task(lease.acquire())
+        quiet_s = self._quiet_until - now_s()
+        if quiet_s > 0:
+            await asyncio.sleep(OTHERS_FIRST_S)
+        acquiring = asyncio.create_task(lease.acquire(quiet_s=quiet_s))
         try:
             done, _ = await asyncio.wait({acquiring}, timeout=STANDBY_AFTER_S)
             if not done:

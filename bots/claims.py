@@ -8,7 +8,7 @@ from typing import Final
 
 from nats.aio.msg import Msg
 
-from bots.peers import Peers
+from bots.peers import Peers, giver_of
 from shared import metrics
 from shared.log import logger
 from shared.receipts import Claim, Held, Posted, Receipts
@@ -42,23 +42,32 @@ class Claims:
     async def claim_or_hand_over(self, key: str, message: Msg) -> Claim | Posted:
         """Claims a part of the reply in `message`, which is another one's if that has begun it.
 
+        If that one has given it away, its claim is taken, unless it was renewed since.
+
         Raises:
             TakenOver: the other process lives, and has the reply now.
         """
         found = await self.claim(key)
+        given_by = giver_of(message)
         while isinstance(found, Held):
             if self._peers is None:
                 return Claim.TRIED
-            if await self._peers.hand_over(found.owner, message):
+            is_given, given_by = found.owner == given_by, ""
+            if not is_given and await self._peers.hand_over(found.owner, message):
                 metrics.handed_over.labels(self._platform).inc()
                 raise TakenOver
             gaps = self._gaps
             found = await self._receipts.take_over(key, found)
             if isinstance(found, Claim):
                 self._since[key] = gaps
-                logger().warning("taken over from a process that does not answer", key=key)
+                if not is_given:
+                    logger().warning("taken over from a process that does not answer", key=key)
                 metrics.taken_over.labels(self._platform).inc()
         return found
+
+    def doubt(self) -> None:
+        """Looks up each claim before it acts on it again: some may be another process's now."""
+        self._since.clear()
 
     async def is_mine(self, key: str) -> bool:
         """Whether this process may act on its claim. Waits until NATS can say so."""

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from typing import Final
 
 from bots.claims import Claims, TakenOver
+from bots.giving import Giving, Unanswered
 from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
 from shared import metrics, names, tracing
 from shared.bus import Bus
@@ -96,12 +97,18 @@ class PartPoster:
     """Posts the parts of replies to one platform."""
 
     def __init__(
-        self, bus: Bus, platform: ChatPlatform, receipts: Receipts, claims: Claims
+        self,
+        bus: Bus,
+        platform: ChatPlatform,
+        receipts: Receipts,
+        claims: Claims,
+        giving: Giving,
     ) -> None:
         self._bus = bus
         self._platform = platform
         self._receipts = receipts
         self._claims = claims
+        self._giving = giving
 
     async def post(self, part: Part, claim: Claim | Posted, *, notice_shown: bool) -> PartOutcome:
         """Shows one part once, or a notice if the platform refuses its text.
@@ -161,8 +168,12 @@ class PartPoster:
         """Tries until the platform takes the part, or refuses it for good.
 
         A text that keeps failing is replaced by `notice` as soon as the platform takes that.
+
+        Raises:
+            TakenOver: another process has the reply, which may reach the platform.
         """
         failures = _Failures(time.monotonic())
+        unanswered = Unanswered()
         while True:
             try:
                 receipt = await self._shown(part, look_first=look_first)
@@ -171,6 +182,8 @@ class PartPoster:
                 later = error
             now_s = time.monotonic()
             metrics.post_failed.labels(self._platform.name, "later").inc()
+            if unanswered.is_long(later):
+                await self._giving.unanswered(part.reply.prompt_id)
             look_first = look_first or later.maybe_posted
             failures.add(later)
             if failures.are_enough(now_s) and _age_s(part.reply) > GIVE_UP_AFTER_S:
@@ -205,12 +218,14 @@ class PartPoster:
         name = self._platform.name
         await self._check_claim(part)
         if look_first and (receipt := await self._platform.find_posted(part)) is not None:
+            self._giving.answered()
             metrics.posted_before.labels(name).inc()
             return receipt
         await self._check_claim(part)  # the search may have taken long
         started = time.monotonic()
         with tracing.posting(name, part.index):
             receipt = await self._platform.post(part)
+        self._giving.answered()
         metrics.post_s.labels(name).observe(time.monotonic() - started)
         metrics.posted.labels(name).inc()
         return receipt

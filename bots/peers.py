@@ -19,7 +19,7 @@ from shared import names
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import Address
-from shared.pulse import Pulse
+from shared.pulse import Pulse, now_s
 from shared.traces.ids import HEADER
 
 SILENT_S: Final = 4.0
@@ -36,16 +36,27 @@ _SUBJECT: Final = "Threadwax-Subject"
 _ACK: Final = "Threadwax-Ack"
 """The headers of a reply that is handed over: its subject, and where it is acknowledged."""
 
+_GIVER: Final = "Threadwax-Giver"
+"""The header of a reply that is given away: whose claims on it are free."""
+
+ABLE_WITHIN_S: Final = 1.0
+"""How long a process that looks for another one waits for the first that offers itself."""
+
 _NOBODY: Final = "503"
 
-NewsKind = Literal["asked", "showing", "shown"]
+HERE_EVERY_S: Final = 10.0
+HEARD_S: Final = 30.0
+"""Another process that was heard within this time before an outage is probably still there."""
+
+NewsKind = Literal["asked", "showing", "shown", "wanted", "here"]
 
 
 class News(BaseModel):
     """What one process tells the others of its platform.
 
     `asked`: it has stored a question with this `address`. `showing`: it begins to post the reply to
-    `prompt_id`. `shown`: that reply has all its receipts.
+    `prompt_id`. `shown`: that reply has all its receipts. `wanted`: it does not reach the platform,
+    and looks for a process that does. `here`: nothing new.
     """
 
     sender: str
@@ -64,6 +75,11 @@ def pass_on(news: News, platform: object) -> None:
         platform.answered_elsewhere(news.prompt_id)
 
 
+def giver_of(message: Msg) -> str:
+    """The process that has given this reply away; empty if the server delivered it."""
+    return (message.headers or {}).get(_GIVER, "")
+
+
 class Peers:
     """This process among those of its platform. `me` names it, and is never used again."""
 
@@ -72,12 +88,20 @@ class Peers:
         self.pulse = Pulse(bus, names.peer_subject(platform, self.me, "beat"))
         self._bus = bus
         self._platform = platform
-        self._answers: dict[str, asyncio.Future[bool]] = {}
+        self.heard_at = float("-inf")
+        """When another process was last heard, as in `pulse.now_s`."""
+        self._answers: dict[str, asyncio.Future[str | None]] = {}
 
     async def run(
-        self, take: Callable[[Msg], Awaitable[None]], hear: Callable[[News], None]
+        self,
+        take: Callable[[Msg], Awaitable[None]],
+        hear: Callable[[News], None],
+        is_able: Callable[[], bool],
     ) -> None:
-        """Takes replies that others hand over, and hears their news, until it is cancelled."""
+        """Takes replies that others hand over, and hears their news, until it is cancelled.
+
+        `is_able`: whether the platform answers this process.
+        """
 
         async def taken(message: Msg) -> None:
             if (reply := self._handed_over(message)) is None:
@@ -85,52 +109,67 @@ class Peers:
             await take(reply)
             await self._publish(message.reply, b"")
 
-        async def answered(message: Msg) -> None:
-            nonce = message.subject.rpartition(".")[2]
-            if (waiting := self._answers.get(nonce)) is not None and not waiting.done():
-                waiting.set_result((message.headers or {}).get("Status") != _NOBODY)
-
         async def heard(message: Msg) -> None:
             with contextlib.suppress(ValidationError):
                 news = News.model_validate_json(message.data)
-                if news.sender != self.me:
+                if news.sender == self.me:
+                    return
+                self.heard_at = now_s()
+                if news.kind not in {"wanted", "here"}:
                     hear(news)
+                elif news.kind == "wanted" and is_able():
+                    await self._publish(message.reply, self.me.encode())
 
         subscriptions: list[Any] = []
         try:
             for subject, call in (
                 (self._own("reply"), taken),
-                (self._own("answer", "*"), answered),
+                (self._own("answer", "*"), self._answered),
                 (names.peer_notes(self._platform), heard),
             ):
                 subscriptions.append(await self._bus.watch(subject, call))
-            await self.pulse.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.pulse.run())
+                tasks.create_task(self._say_here())
         finally:
             for subscription in subscriptions:
                 with contextlib.suppress(nats.errors.Error):
                     await subscription.unsubscribe()
 
-    async def hand_over(self, peer: str, message: Msg) -> bool:
+    async def hand_over(self, peer: str, message: Msg, *, given: bool = False) -> bool:
         """Gives a delivered reply to another process; False if that does not answer.
 
         The other one then shows and acknowledges it. If it dies, the server delivers it again.
+        `given`: it may take this process's claims.
         """
-        nonce = secrets.token_hex(8)
-        self._answers[nonce] = asyncio.get_running_loop().create_future()
         headers = {_SUBJECT: message.subject, _ACK: message.reply}
+        if given:
+            headers[_GIVER] = self.me
         if cause := (message.headers or {}).get(HEADER):
             headers[HEADER] = cause
+        subject = names.peer_subject(self._platform, peer, "reply")
+        answer = await self._asked(subject, message.data, headers, within_s=SILENT_S)
+        return answer is not None
+
+    async def find_able(self) -> str | None:
+        """Another process that the platform answers; None if none says so."""
+        news = News(sender=self.me, kind="wanted", prompt_id="")
+        subject = names.peer_notes(self._platform)
+        data = news.model_dump_json().encode()
+        return await self._asked(subject, data, within_s=ABLE_WITHIN_S)
+
+    async def _asked(
+        self, subject: str, data: bytes, headers: dict[str, str] | None = None, *, within_s: float
+    ) -> str | None:
+        """The first answer of another process; None if there is none in time."""
+        nonce = secrets.token_hex(8)
+        self._answers[nonce] = asyncio.get_running_loop().create_future()
         try:
-            await self._publish(
-                names.peer_subject(self._platform, peer, "reply"),
-                message.data,
-                reply=self._own("answer", nonce),
-                headers=headers,
-            )
-            async with asyncio.timeout(SILENT_S):
+            await self._publish(subject, data, reply=self._own("answer", nonce), headers=headers)
+            async with asyncio.timeout(within_s):
                 return await self._answers[nonce]
         except TimeoutError:
-            return False
+            return None
         finally:
             del self._answers[nonce]
 
@@ -138,6 +177,18 @@ class Peers:
         """Tells the others news. Best effort, and never waits for them."""
         news = News(sender=self.me, kind=kind, prompt_id=prompt_id, address=address or {})
         await self._publish(names.peer_notes(self._platform), news.model_dump_json().encode())
+
+    async def _say_here(self) -> None:
+        while True:
+            if self._bus.connected:
+                await self.tell("here", "")
+            await asyncio.sleep(HERE_EVERY_S)
+
+    async def _answered(self, message: Msg) -> None:
+        nonce = message.subject.rpartition(".")[2]
+        if (waiting := self._answers.get(nonce)) is not None and not waiting.done():
+            nobody = (message.headers or {}).get("Status") == _NOBODY
+            waiting.set_result(None if nobody else message.data.decode(errors="replace"))
 
     def _handed_over(self, message: Msg) -> Msg | None:
         """The reply as the server delivered it to the other process."""
@@ -147,7 +198,8 @@ class Peers:
         if not subject.startswith(own) or not ack.startswith(names.ack_prefix(names.REPLIES)):
             logger().error("not a reply that was handed over", subject=subject[:100])
             return None
-        return Msg(self._bus.client, subject, ack, message.data, headers)
+        kept: dict[str, str] = {name: headers[name] for name in (_GIVER, HEADER) if name in headers}
+        return Msg(self._bus.client, subject, ack, message.data, kept or None)
 
     def _own(self, *rest: str) -> str:
         return names.peer_subject(self._platform, self.me, *rest)

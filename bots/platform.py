@@ -50,16 +50,24 @@ class Later(PostError):
     """Try again after `wait_s` seconds: a rate limit, an outage, a missing response.
 
     `maybe_posted`: the platform may have posted the part, so look for it before posting it again.
-    `refused`: the platform understood the call and refused it for an unknown reason.
+    `refused`: the platform understood the call and refused it for an unknown reason. `unanswered`:
+    nothing came back at all, so another process may reach it.
     """
 
     def __init__(
-        self, reason: str, wait_s: float, *, maybe_posted: bool = False, refused: bool = False
+        self,
+        reason: str,
+        wait_s: float,
+        *,
+        maybe_posted: bool = False,
+        refused: bool = False,
+        unanswered: bool = False,
     ) -> None:
         super().__init__(reason)
         self.wait_s = bounded_s(wait_s)
         self.maybe_posted = maybe_posted
         self.refused = refused
+        self.unanswered = unanswered
 
 
 class Never(PostError):

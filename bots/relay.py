@@ -11,21 +11,22 @@ from typing import Final
 
 import nats.errors
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from bots.claims import Claims, TakenOver
+from bots.giving import Giving
 from bots.newest_partials import NewestPartials
 from bots.no_progress import NoProgress
 from bots.part_poster import PartPoster
 from bots.peers import PULLS_EXPIRE_S, News, NewsKind, Peers, pass_on
 from bots.platform import ChatPlatform
 from bots.preview import Previews
+from bots.read_reply import read_reply
 from bots.showing import DEFECTS_LIMIT, Showing
 from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread_of
 from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import AnyEvent, Partial, Reply
+from shared.messages import AnyEvent, Partial
 from shared.pull import EXPIRES_S, consume
 from shared.receipts import Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
@@ -75,13 +76,15 @@ class Relay:
         self._no_progress = NoProgress(self._show_partial)
         self._growing = NewestPartials(self._report_partial)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parts = PartPoster(bus, platform, self._receipts, self._claims)
+        self.giving = Giving(platform, self._claims, peers, self._in_progress)
+        self._parts = PartPoster(bus, platform, self._receipts, self._claims, self.giving)
         self._showing = Showing(
             platform,
             receipts=self._receipts,
             claims=self._claims,
             parts=self._parts,
             previews=self._previews,
+            giving=self.giving,
             tell=self._tell,
         )
         self._defects: Counter[str] = Counter()
@@ -92,7 +95,9 @@ class Relay:
         partials = None
         working = {asyncio.create_task(self._report_working())}
         if self._peers is not None:
-            working.add(asyncio.create_task(self._peers.run(self._take, self._hear)))
+            working.add(
+                asyncio.create_task(self._peers.run(self._take, self._hear, self.giving.reaches))
+            )
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._growing.take)
@@ -111,6 +116,7 @@ class Relay:
             await self._growing.close()
             self._no_progress.close()
             self._previews.cancel()
+            self.giving.answered()
             await end(*self._tasks, *self._order.tasks)
             await end(*working)  # last: when nobody answers, another process takes over
 
@@ -151,16 +157,8 @@ class Relay:
     # --- replies ----------------------------------------------------------------------------
 
     async def _take(self, message: Msg) -> None:
-        try:
-            reply = Reply.model_validate_json(message.data)
-        except ValidationError:
-            await self._bus.dead_letter(
-                subject=message.subject,
-                data=message.data,
-                reason="not a reply that this version can read",
-                dedupe_id=f"{names.REPLIES}-{message.metadata.sequence.stream}",
-            )
-            await message.ack()
+        reply = await read_reply(self._bus, message)
+        if reply is None:
             return
         if reply.prompt_id in self._in_progress:
             return  # redelivered while it is being shown
@@ -248,7 +246,6 @@ class Relay:
         # No preview above an older answer that is still to be shown. An early status may be there:
         # the platform removes it before its own answer begins.
         thread = thread_of(partial.user, partial.place)
-        may_open = thread not in self._queues and (
-            partial.early or self._order.allows_preview(partial.after)
-        )
+        may_open = self.giving.reaches() and thread not in self._queues
+        may_open = may_open and (partial.early or self._order.allows_preview(partial.after))
         self._previews.show_partial(partial, may_open=may_open)

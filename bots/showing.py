@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from bots.claims import Claims, TakenOver
+from bots.giving import Giving
 from bots.part_poster import NOT_SHOWABLE, PartOutcome, PartPoster
 from bots.parts import parts_of
 from bots.peers import NewsKind
@@ -43,6 +44,7 @@ class Showing:
         claims: Claims,
         parts: PartPoster,
         previews: Previews,
+        giving: Giving,
         tell: Tell,
     ) -> None:
         self._platform = platform
@@ -50,6 +52,7 @@ class Showing:
         self._claims = claims
         self._parts = parts
         self._previews = previews
+        self._giving = giving
         self._tell = tell
 
     async def show(self, delivery: Delivery, *, defects: int) -> None:
@@ -71,6 +74,7 @@ class Showing:
     async def _show(self, delivery: Delivery, span: tracing.Span, defects: int) -> None:
         started, reply = time.monotonic(), delivery.reply
         previewed = await self._previews.finish(reply.prompt_id)
+        await self._giving.unless_reached(reply.prompt_id)
         claim: Claim | Posted = Claim.NEW
         if not previewed:
             first = f"{reply.prompt_id}.0"

@@ -80,11 +80,19 @@ class Lease:
         self.holder = Holder()
         """The last one that was seen."""
 
-    async def acquire(self) -> int:
-        """Waits until this process holds the lease; returns the last holder's position."""
+    @property
+    def others_wait(self) -> bool:
+        """Whether another process has lately asked for the lease."""
+        return now_s() - self._others_at < WAITING_FOR_S
+
+    async def acquire(self, *, quiet_s: float = 0.0) -> int:
+        """Waits until this process holds the lease; returns the last holder's position.
+
+        For `quiet_s` seconds it does not ask for it, so that the holder counts as alone.
+        """
         notes = await self._bus.watch(names.lease_notes(self._name), self._hear)
         try:
-            return await self._acquired()
+            return await self._acquired(now_s() + quiet_s)
         finally:
             with contextlib.suppress(nats.errors.Error):
                 await notes.unsubscribe()
@@ -96,8 +104,7 @@ class Lease:
             wait_s = RENEW_EVERY_S
             while True:
                 await asyncio.sleep(wait_s)
-                others_wait = now_s() - self._others_at < WAITING_FOR_S
-                if others_wait and now_s() - self._renewed_at > LOST_AFTER_S:
+                if self.others_wait and now_s() - self._renewed_at > LOST_AFTER_S:
                     break  # not even a try: this process may have been frozen
                 renewed = await self._renew()
                 if renewed is False:
@@ -118,7 +125,7 @@ class Lease:
 
     # --- waiting --------------------------------------------------------------------------------
 
-    async def _acquired(self) -> int:
+    async def _acquired(self, asks_at: float) -> int:
         seen, silent, failed, told = -1, 0, 0, False
         while True:
             self._freed.clear()
@@ -132,7 +139,8 @@ class Lease:
                 if not told:
                     told = True
                     logger().info("standby", lease=self._name, holder=found.host)
-                await self._tell("waiting")
+                if now_s() >= asks_at:
+                    await self._tell("waiting")
             except TRANSIENT as error:
                 failed += 1
                 if failed == FAILED_LOOKS:

@@ -159,6 +159,14 @@ class Publishing(Connection):
             raise OverQuota("the quota of this user is used up for now")
         return new
 
+    async def is_stored(self, user: str, event_id: str) -> bool:
+        """Whether an event of this user was stored within the last day.
+
+        Raises:
+            Unavailable: NATS does not answer now.
+        """
+        return await self._is_stored(names.prompt_subject(user), {"Nats-Msg-Id": event_id})
+
     async def patiently(self, once: Callable[[], Awaitable[T]], patience_s: float = 0.0) -> T:
         """Retries `once` for `patience_s` seconds, and in a cluster for an election in addition.
 

@@ -49,6 +49,11 @@ SILENT_AFTER_S: Final = 65.0
 """Longer than `HEARTBEAT_TIMEOUT_S`: the health check reports silence only if discord.py missed
 it."""
 
+ANSWERED_FOR_S: Final = 4.0
+ANSWERS_WITHIN_S: Final = 3.0
+"""Of an idle gateway, heartbeats come every 41 s. While another process could take over, the API is
+asked instead whether this one is cut off from Discord."""
+
 LATENCY_LIMIT_S: Final = 15.0
 GUILDS_WITHIN_S: Final = 1.0
 RATE_LIMIT_WAIT_S: Final = 30.0
@@ -100,6 +105,7 @@ class Client(discord.AutoShardedClient):
         parsers = self._connection.parsers
         parsers.update({event: self._guarded(event, parse) for event, parse in parsers.items()})
         self.heard_at = time.monotonic()
+        self._answered_at = self.heard_at
         self.tree = app_commands.CommandTree(self)
         add_commands(self.tree, interactions)
 
@@ -239,6 +245,22 @@ class Client(discord.AutoShardedClient):
         if latency > LATENCY_LIMIT_S and latency != float("inf"):  # infinite before the first beat
             return False, f"Discord's gateway answers after {latency:.0f} s"
         return True, "ok"
+
+    async def reaches(self) -> bool:
+        """Whether Discord answers now: its gateway by itself, or else its API."""
+        if not self.health()[0]:
+            return False
+        if time.monotonic() - max(self.heard_at, self._answered_at) < ANSWERED_FOR_S:
+            return True
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await self.http.get_bot_gateway()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return False
+        except discord.DiscordException:
+            pass  # a refusal is an answer, too
+        self._answered_at = time.monotonic()
+        return True
 
 
 def intents_of(settings: DiscordSettings) -> discord.Intents:

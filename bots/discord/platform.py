@@ -105,6 +105,10 @@ class Discord:
         """The id up to which all messages are handled; 0 if it is unknown."""
         return self._store.watermark
 
+    async def reaches(self) -> bool:
+        """Whether Discord answers this process now."""
+        return self._client is not None and await self._client.reaches()
+
     async def start_at(self, bus: Bus, position: int) -> None:
         """Continue where another process, perhaps on another machine, has stopped."""
         self._store.continue_at(position)

@@ -5,6 +5,7 @@ They must never repeat a call by themselves: only the caller knows whether a rep
 
 import asyncio
 import logging
+import socket
 from typing import Any, Final
 
 import aiohttp
@@ -20,10 +21,22 @@ CONNECTIONS: Final = 100
 _SOCKET_MODE: Final = "slack_sdk/socket_mode/"
 
 
+def _new_socket(address: tuple[int, int, int, str, Any]) -> socket.socket:
+    """A socket that gives an unacknowledged request up when its call does.
+
+    Otherwise the kernel could deliver it minutes later, when another process has posted the part.
+    """
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(CALL_TIMEOUT_S * 1000))
+    return made
+
+
 def new_session() -> aiohttp.ClientSession:
     """The connections of all clients; needs a running loop."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=CONNECTIONS, socket_factory=_new_socket),
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S),
     )
 

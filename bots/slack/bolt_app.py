@@ -78,4 +78,4 @@ async def _notify_author(context: Context, body: dict[str, Any]) -> None:
     if for_us and person and channel and about:
         with contextlib.suppress(PostError, *CALL_ERRORS):
             origin = Origin(await context.workspace_of(body), channel, person)
-            await context.notices.send(origin, NOT_UNDERSTOOD, about=about)
+            await context.notices.send(origin, NOT_UNDERSTOOD, about=about, surely=True)

@@ -3,7 +3,7 @@
 An event that cannot be stored must never end without a notice to its author.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, Literal
@@ -36,6 +36,12 @@ from shared.recent import FreshMap
 LINK_HOSTS: Final = 50
 """Hosts to remember of one question."""
 
+IsStored = Callable[[str, str], Awaitable[bool]]
+"""Whether any process has stored an event, given the user on the bus and the event's id.
+
+Raises `Unavailable`.
+"""
+
 Stored = Literal["new", "known", "refused"]
 """An event was stored now, was stored before, or can never be stored."""
 
@@ -49,6 +55,7 @@ class Context:
     directory: Directory
     working: Working
     publish: Publish
+    is_stored: IsStored
     store_file: StoreFile
     fetch_history: FetchHistory
     session: aiohttp.ClientSession

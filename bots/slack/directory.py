@@ -49,6 +49,8 @@ class Directory:
         # Tuples, which take half as much memory as sets.
         self._askers: FreshMap[tuple[str, ...]] = FreshMap(now)
         self._not_there: FreshMap[bool] = FreshMap(now, seconds=NOT_THERE_S)
+        self._noted: FreshMap[tuple[str, ...]] = FreshMap(now)
+        """Some askers of threads that were not read yet, or are being read."""
 
     # --- people -----------------------------------------------------------------------------
 
@@ -123,12 +125,19 @@ class Directory:
             return known
         thread = await self.thread(origin)
         bot = origin.workspace.bot_user
-        askers = tuple({asker_of(message, bot) for message in thread} - {""})
+        noted = self._noted.get(*_thread_key(origin)) or ()  # perhaps after Slack read the thread
+        askers = tuple({*(asker_of(message, bot) for message in thread), *noted} - {""})
         if askers:
             self._askers.put(askers, *_thread_key(origin))
         else:
             self._not_there.put(True, *_thread_key(origin))  # noqa: FBT003
         return askers
+
+    async def askers_before(self, origin: Origin, ts: str) -> set[str]:
+        """Who had asked the bot in a thread before a message in it was written."""
+        thread, bot = await self.thread(origin), origin.workspace.bot_user
+        earlier = (message for message in thread if float(message["ts"]) < float(ts))
+        return {asker_of(message, bot) for message in earlier} - {""}
 
     def add_asker(self, origin: Origin) -> None:
         """Notes that the user asked the bot in a thread."""
@@ -141,9 +150,10 @@ class Directory:
 
     def _add_asker(self, thread: tuple[str, str, str], user: str) -> None:
         known = self._known_askers(thread)
-        # If the thread was never fetched, it may have other askers: the next lookup fetches it.
         if known is not None or not thread[-1]:
             self._askers.put(tuple({*(known or ()), user}), *thread)
+        else:  # it may have other askers: the next lookup fetches it
+            self._noted.put(tuple({*(self._noted.get(*thread) or ()), user}), *thread)
 
     def _known_askers(self, thread: tuple[str, str, str]) -> tuple[str, ...] | None:
         askers = self._askers.get(*thread)

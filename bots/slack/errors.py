@@ -15,6 +15,8 @@ from bots.platform import Forbidden, Gone, Later, Never, PostError, bounded_s
 CALL_ERRORS: Final = (SlackClientError, aiohttp.ClientError, TimeoutError, OSError)
 """Everything that a call to Slack raises."""
 
+_UNANSWERED: Final = (aiohttp.ClientConnectionError, TimeoutError, OSError)
+
 RETRY_S: Final = 1.0
 """Wait before the next try if Slack does not say how long."""
 
@@ -159,14 +161,18 @@ def post_error(error: BaseException) -> PostError:
     if is_refusal(error):
         return Later(f"Slack refuses it: {code}", REFUSED_RETRY_S, refused=True)
     # An outage, a time-out or a lost response: Slack may have posted the message.
-    return Later(f"Slack failed to post it: {reason_of(error)}", RETRY_S, maybe_posted=True)
+    return Later(
+        f"Slack failed to post it: {reason_of(error)}", RETRY_S, maybe_posted=True,
+        unanswered=isinstance(error, _UNANSWERED),
+    )  # fmt: skip
 
 
 def search_error(error: BaseException) -> Later:
     """The port's error if Slack cannot say now which messages are posted."""
     later = post_error(error)
     wait_s = later.wait_s if isinstance(later, Later) else RETRY_S
-    return Later(f"Slack cannot be asked now: {later}", wait_s)
+    unanswered = isinstance(error, _UNANSWERED)
+    return Later(f"Slack cannot be asked now: {later}", wait_s, unanswered=unanswered)
 
 
 def _is_limit(error: SlackApiError) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bots.slack.ids import event_id, is_id, is_ts
+from bots.slack.ids import event_id, fingerprint, is_id, is_ts
 from bots.slack.payloads import mapping, text, value
 from bots.slack.people import SLACKBOT
 from bots.slack.rich_message import Enclosed, enclosed_in, files_of, written_in
@@ -50,8 +50,8 @@ class Message:
 
     @property
     def version(self) -> str:
-        """The same for every delivery of this message until its text is edited."""
-        return f"{self.id}/{hash(self.text):x}"
+        """The same for every delivery of this message, to any process, until its text is edited."""
+        return f"{self.id}/{fingerprint(self.text)}"
 
     @property
     def root(self) -> str:

@@ -44,6 +44,8 @@ class HttpEvents:
         self._verifier = SignatureVerifier(signing_secret)
         self._runner: web.AppRunner | None = None
         self.open = False
+        self.paused = False
+        """Requests are refused at once, so that Slack sends them again, to another process."""
 
     async def start(self, host: str, port: int) -> str:
         """Starts listening; returns the address.
@@ -75,6 +77,8 @@ class HttpEvents:
             body = await self._checked(request)
         except _Refused as error:
             return web.json_response({"error": str(error)}, status=error.status)
+        if self.paused:
+            return web.json_response({"error": "nothing can be stored now"}, status=503)
         try:
             bolt_request = AsyncBoltRequest(
                 body=body, query=request.query_string, headers=dict(request.headers)

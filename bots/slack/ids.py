@@ -1,5 +1,6 @@
 """Ids on the bus for Slack's users and messages, and Slack's own time stamps. Pure: no I/O."""
 
+import hashlib
 import math
 import re
 from datetime import UTC, datetime
@@ -38,3 +39,8 @@ def is_ts(found: str) -> bool:
 def said_at(ts: str) -> datetime:
     """The time of a time stamp."""
     return datetime.fromtimestamp(float(ts), UTC)
+
+
+def fingerprint(text: str) -> str:
+    """A short hash of a text, the same in every process, which Python's `hash` is not."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]

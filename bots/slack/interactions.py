@@ -175,13 +175,13 @@ class Interactions:
         context = self._context
         shown = Origin(await context.workspace_of(body), channel, user, thread)
         if owner != user:
-            await context.notices.send(shown, NOT_YOURS)
+            await context.notices.send(shown, NOT_YOURS, surely=True)
             return
         # The answer to a slash command has no thread: the new answer goes below the old one.
         origin = shown.with_thread(thread or (ts if action == AGAIN else ""))
         place = await context.place(origin)
         if (refusal := await context.refusal(origin, place)) is not None:
-            await context.notices.send(shown, refusal)
+            await context.notices.send(shown, refusal, surely=True)
             return
         common: dict[str, Any] = {
             "user": origin.bus_user, "place": place, "said_at": said_at(stamp),
@@ -196,7 +196,7 @@ class Interactions:
         if action == AGAIN and stored == "new":
             context.working.begin(origin, event.id)
         if action == FORGET and stored == "new":
-            await context.notices.send(shown, ERASING)
+            await context.notices.send(shown, ERASING, surely=True)
         if isinstance(event, Rate) and event.thumb == "down" and stored == "new":
             await self._corrections.ask(event, shown, text(body, "trigger_id"))
 

@@ -6,18 +6,20 @@ the event comes to several processes: Slack sends one mention as two events.
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, reason_of, wait_of
+from bots.slack.ids import fingerprint
 from bots.slack.origin import Origin
 from shared import metrics
+from shared.connection import Unavailable
 from shared.log import logger
-from shared.receipts import SHOWN, Claim, Posted, Receipts
+from shared.receipts import SHOWN, Held, Posted, Receipts
 from shared.recent import FreshMap
+from shared.tasks import end
 
 REMEMBERED_FOR_S: Final = 48 * 3600.0
 """A notice is remembered for at least half of this: nobody reads the same refusal twice a day."""
@@ -28,12 +30,18 @@ LONGEST_WAIT_S: Final = 60.0
 INLINE_S: Final = 2.0
 """A notice may delay the acknowledgement of its event for this long: Slack allows 3 s."""
 
-CLAIMED_WITHIN_S: Final = 3.0
-"""Without an answer of NATS by then, a notice is sent all the same: better twice than never."""
+CLAIMED_WITHIN_S: Final = 1.5
+"""Without an answer of NATS by then, Slack is to deliver the event again, perhaps to a process that
+is not cut off. If it does not do that, the notice is sent anyway: better twice than never."""
 
-SENT_WITHIN_S: Final = 3.0
+RENEW_EVERY_S: Final = 1.0
+"""Slack may let a notice wait for minutes: meanwhile the claim is renewed this often."""
+
 LOOK_EVERY_S: Final = 0.25
-"""Another process that has claimed a notice gets this long to send it. Then it counts as dead."""
+SILENT_LOOKS: Final = 16
+"""After this many looks in a row at a claim that is not renewed, its process counts as dead.
+
+Longer than `CLAIMED_WITHIN_S`, after which a process may send without knowing of its own claim."""
 
 CONCURRENT: Final = 500
 """Notices to send at a time; only a flood of events makes more, which are dropped."""
@@ -43,60 +51,99 @@ class Notices:
     """Sends the notices of one process."""
 
     def __init__(self, now: Callable[[], float], receipts: Receipts | None = None) -> None:
-        """`receipts`: what all processes have sent; None if there is no other one."""
+        """`receipts`: what all processes send, with an owner; None if there is no other one."""
         self._receipts = receipts
         self._sent: FreshMap[bool] = FreshMap(now, seconds=REMEMBERED_FOR_S)
         self._sending: set[asyncio.Task[None]] = set()
 
-    async def send(self, origin: Origin, words: str, *, about: str = "") -> None:
+    async def send(
+        self, origin: Origin, words: str, *, about: str = "", surely: bool = False
+    ) -> None:
         """Sends a notice to the user of `origin`, once per event `about`; without it, once a day.
 
-        Best effort. A notice that takes long is sent in the background.
+        Best effort. A notice that takes long is sent in the background. `surely`: Slack does not
+        deliver the event again.
+
+        Raises:
+            Unavailable: NATS cannot say whether another process sends it. Not with `surely`.
         """
-        key = (origin.workspace.id, origin.channel, origin.user, f"{hash(words):x}", about)
+        key = (origin.workspace.id, origin.channel, origin.user, fingerprint(words), about)
         if self._sent.get(*key):
             return
         self._sent.put(True, *key)  # noqa: FBT003
         if len(self._sending) >= CONCURRENT:
             logger().warning("notice dropped", why="too many at a time")
             return
-        task = asyncio.create_task(self._send_once(origin, words, about))
+        task = asyncio.create_task(self._send_once(origin, words, about, surely=surely))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         await asyncio.wait({task}, timeout=INLINE_S)
+        if task.done() and isinstance(task.exception(), Unavailable):
+            self._sent.drop(*key)
+            task.result()
 
     async def settled(self, seconds: float | None = None) -> None:
         """Returns when all notices are sent, or after `seconds`."""
         if self._sending:
             await asyncio.wait(set(self._sending), timeout=seconds)
 
-    async def _send_once(self, origin: Origin, words: str, about: str) -> None:
-        """Sends a notice unless another process has sent it."""
+    async def _send_once(self, origin: Origin, words: str, about: str, *, surely: bool) -> None:
+        """Sends a notice unless another process does. Raises as `send` does."""
+        receipts = self._receipts
+        if receipts is None:
+            await _send(origin, words)
+            return
         day = f"{datetime.now(UTC):%Y-%m-%d}"
         parts = (origin.workspace.id, origin.channel, origin.user, words, about or day)
-        key = f"notice.{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}"
-        if await self._is_sent(key):
+        key = f"notice.{fingerprint(chr(0).join(parts))}"
+        if not await _is_ours(receipts, key, surely=surely):
             metrics.duplicates_prevented.labels("slack", "notice").inc()
             return
-        await _send(origin, words)
-        if self._receipts is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CLAIMED_WITHIN_S):
-                    await self._receipts.record(key, SHOWN)
-
-    async def _is_sent(self, key: str) -> bool:
-        """Whether another process has sent a notice; waits for one that is sending it."""
-        if self._receipts is None:
-            return False
+        sending = asyncio.create_task(_send(origin, words))
+        losing = asyncio.create_task(_until_lost(receipts, key))
         try:
-            async with asyncio.timeout(CLAIMED_WITHIN_S + SENT_WITHIN_S):
-                while (found := await self._receipts.claim(key)) is not Claim.NEW:
-                    if isinstance(found, Posted):
-                        return True
-                    await asyncio.sleep(LOOK_EVERY_S)
-        except TimeoutError:
-            pass
-        return False
+            await asyncio.wait({sending, losing}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                return  # this process was frozen or cut off, and another one sends it
+            sending.result()
+        finally:
+            await end(sending, losing)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLAIMED_WITHIN_S):
+                await receipts.record(key, SHOWN)
+
+
+async def _is_ours(receipts: Receipts, key: str, *, surely: bool) -> bool:
+    """Whether this process is to send a notice; waits for another one that is sending it.
+
+    Raises:
+        Unavailable: NATS does not say. Not with `surely`.
+    """
+    seen, silent = 0, 0
+    while True:
+        try:
+            async with asyncio.timeout(CLAIMED_WITHIN_S):
+                found = await receipts.claim(key)
+                if isinstance(found, Held):
+                    silent = silent + 1 if found.revision == seen else 0
+                    seen = found.revision
+                    if silent >= SILENT_LOOKS:
+                        found = await receipts.take_over(key, found)
+        except TimeoutError as error:
+            if surely or seen:  # its event may be acknowledged by now
+                return True
+            raise Unavailable("NATS does not say who sends a notice") from error
+        if not isinstance(found, Held):
+            return not isinstance(found, Posted)  # our own: its acknowledgement was lost
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _until_lost(receipts: Receipts, key: str) -> None:
+    """Shows the others that this process is sending a notice; returns if one has taken it over."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        if not await receipts.is_mine(key):
+            return
 
 
 async def _send(origin: Origin, words: str) -> None:

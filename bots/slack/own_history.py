@@ -66,7 +66,7 @@ class OwnHistory:
             if data:
                 return
             words = EXPORT_NOTHING
-        await self._notices.send(origin, words, about=now.isoformat())
+        await self._notices.send(origin, words, about=now.isoformat(), surely=True)
 
     async def _upload(self, origin: Origin, data: bytes, name: str) -> None:
         """Uploads the file, and shares it with the person only.

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+from slack_sdk.errors import SlackApiError
+
 from bots.platform import Later, Part, Publish
 from bots.slack.answer_blocks import SHAPE
 from bots.slack.api import client_of, new_session
@@ -18,7 +20,7 @@ from bots.slack.bolt_app import ignore_other_events, make_app
 from bots.slack.context import Context
 from bots.slack.deliveries import Deliveries
 from bots.slack.directory import Directory
-from bots.slack.errors import RETRY_S
+from bots.slack.errors import CALL_ERRORS, RETRY_S
 from bots.slack.http_events import HttpEvents
 from bots.slack.ids import PLATFORM
 from bots.slack.interactions import Interactions
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ANSWERS_WITHIN_S: Final = 3.0
 SETTLE_S: Final = 3.0
 """At a stop, events under way are stored within this; `run_adapter` waits longer."""
 
@@ -87,8 +90,8 @@ class Slack:
 
         self._working = Working(now)
         self._context = Context(
-            settings, self._workspaces, Directory(now), self._working, publish, store_file,
-            fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
+            settings, self._workspaces, Directory(now), self._working, publish, bus.is_stored,
+            store_file, fetch_history, self._session, urlsplit(settings.api_url).netloc, now,
             budgets.roles_on("slack"), receipts,
         )  # fmt: skip
         self._posting = Posting(self._context, now)
@@ -162,6 +165,30 @@ class Slack:
     async def close(self) -> None:
         """Stops listening; `listen` returns once the events under way are stored."""
         self._closed.set()
+
+    async def reaches(self) -> bool:
+        """Whether Slack answers this process now."""
+        client = client_of(None, self._settings.api_url, self._session)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                await client.api_test()
+        except SlackApiError:
+            return True  # a refusal is an answer, too
+        except CALL_ERRORS:
+            return False
+        return True
+
+    def pause(self) -> None:
+        """Takes no more events: Slack sends them to other processes."""
+        for events in (self._socket_mode, self._http):
+            if events is not None:
+                events.paused = True
+
+    def resume(self) -> None:
+        """Takes events again."""
+        for events in (self._socket_mode, self._http):
+            if events is not None:
+                events.paused = False
 
     def asked_elsewhere(self, address: Address) -> None:
         """Another process has stored a question: its asker's follow-ups are for the bot."""

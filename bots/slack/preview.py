@@ -21,7 +21,7 @@ from bots.slack.errors import (
     lacks_method,
     wait_of,
 )
-from bots.slack.markup import defanged, escaped, escaped_within
+from bots.slack.markup import defanged, escaped, escaped_within, hosts
 from bots.slack.metadata import metadata_of
 from bots.slack.origin import Origin
 
@@ -211,7 +211,10 @@ class Preview:
 
     async def _end_stream(self, part: Part) -> bool:
         """Ends the stream with the missing text; False if the message has to be edited instead."""
-        whole = escaped(defanged(part.text, self._known))
+        # If another process stored the question, only now its links are known here: an edit then
+        # shows them.
+        known = self._known | hosts(part.reply.prompt_text)
+        whole = escaped(defanged(part.text, known))
         fits = self._streamed is not None and whole.startswith(self._streamed)
         # Final only with the complete text: after a crash before the edit, half an answer is left.
         ending: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """Runs the Slack adapter as a process; checks first that its settings are complete."""
 
+import secrets
 from typing import Final
 
 from bots.adapter import CANNOT_RUN, Adapter, run_adapter
@@ -39,7 +40,7 @@ def main(settings: Settings, slack: SlackSettings) -> int:
     async def make(bus: Bus, publish: Publish) -> Adapter:
         return Slack(
             bus, publish, slack, installations_url=where, budgets=settings.budgets,
-            receipts=Receipts(bus, "slack"),
+            receipts=Receipts(bus, "slack", owner=secrets.token_hex(8)),
         )  # fmt: skip
 
     return run_adapter(settings, "slack", make, redundant=True)

@@ -111,6 +111,8 @@ class SocketMode:
         self._limits = limits
         self._connections: list[_Connection] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self.paused = False
+        """All connections are closed, so that Slack sends its events over those of others."""
 
     async def open(self) -> None:
         """Connects; tries again until Slack answers.
@@ -153,6 +155,11 @@ class SocketMode:
         """Replaces connections that no longer receive, until it is cancelled."""
         while True:
             await asyncio.sleep(self._limits.check_every_s)
+            if self.paused:
+                while self._connections:
+                    self._end(self._connections.pop())
+            while not self.paused and len(self._connections) < CONNECTIONS:
+                self._connections.append(await self._new())
             for number, connection in enumerate(tuple(self._connections)):
                 why = await self._fault(connection)
                 if why is None:

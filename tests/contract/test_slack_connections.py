@@ -171,7 +171,7 @@ async def test_events_commands_and_buttons_arrive_over_http() -> None:
     """All kinds of events arrive over HTTP, too. By default the server listens on loopback."""
     async with SlackWorld(**HTTP) as world:
         assert http_url(world).startswith("http://127.0.0.1:")
-        world.slack.sockets.http_url = http_url(world)
+        world.slack.sockets.http_urls = [http_url(world)]
         ts = world.slack.mention("hello")
         await world.until_acknowledged(2)
         await world.platform.post(_part(world))
@@ -193,7 +193,7 @@ def _part(world: SlackWorld) -> Any:
 async def test_over_http_an_event_that_is_not_stored_is_delivered_again() -> None:
     """A response of 500 makes Slack deliver it again."""
     async with SlackWorld(**HTTP) as world:
-        world.slack.sockets.http_url = http_url(world)
+        world.slack.sockets.http_urls = [http_url(world)]
         world.slack.sockets.retries_s = (0.05, 0.05)
         world.unavailable = 2
         world.slack.dm("hold on")
@@ -311,13 +311,13 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
                     f"{base}/slack/oauth_redirect?{query}", headers=headers
                 ) as page:
                     assert (page.status == 200) == (expected == 200), await page.text()
-        world.slack.sockets.http_url = http_url(world)
+        world.slack.sockets.http_urls = [http_url(world)]
         world.slack.dm("hello")
         await world.until_heard(1)
         await world.platform.post(_part(world))
         assert world.slack.thread("DADA", world.heard[0].address["ts"]) == ["hi"]
         await world.restart()
-        world.slack.sockets.http_url = http_url(world)
+        world.slack.sockets.http_urls = [http_url(world)]
         world.slack.dm("after a restart")
         await world.until_heard(2)
         await world.slack.deliver({"type": "tokens_revoked", "tokens": {"oauth": ["U1"]}})

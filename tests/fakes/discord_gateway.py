@@ -199,7 +199,7 @@ class Gateway:
             "user": world.me,
             "guilds": [guild],
             "session_id": session.id,
-            "resume_gateway_url": world.gateway_url,
+            "resume_gateway_url": f"ws://{connection.http.host}/gateway",
             "shard": received["shard"],
             "application": {"id": str(world.application_id), "flags": world.application_flags},
         }

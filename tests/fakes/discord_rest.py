@@ -128,10 +128,11 @@ class Rest:
                 "verify_key": "0", "flags": world.application_flags,
                 "owner": world.users["ada"]}  # fmt: skip
 
-    async def _gateway(self, _: web.Request) -> Json:
+    async def _gateway(self, request: web.Request) -> Json:
         limit = {"total": 1000, "remaining": 1000 - len(self.world.gateway.identifies),
                  "reset_after": 86_400_000, "max_concurrency": 1}  # fmt: skip
-        return {"url": self.world.gateway_url, "shards": 1, "session_start_limit": limit}
+        # Through the same proxy, if there is one.
+        return {"url": f"ws://{request.host}/gateway", "shards": 1, "session_start_limit": limit}
 
     async def _open_direct(self, request: web.Request) -> Json:
         world = self.world

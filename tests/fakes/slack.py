@@ -192,6 +192,7 @@ class FakeSlack:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
         token = args.pop("token", token)
         self.calls.append((method, args))
+        self._host = request.host  # perhaps a proxy, through which the connections then go, too
         fault = self.faults[method].popleft() if self.faults[method] else self.always.get(method)
         if fault is not None:
             if fault.kind == "limit":
@@ -314,7 +315,7 @@ class FakeSlack:
     def _apps_connections_open(self, _: dict[str, Any]) -> dict[str, Any]:
         ticket = self.new_ts()
         self.sockets.tickets.add(ticket)
-        return {"url": f"ws://127.0.0.1:{self.port}/link?ticket={ticket}"}
+        return {"url": f"ws://{self._host}/link?ticket={ticket}"}
 
     def _chat_postMessage(self, args: dict[str, Any]) -> dict[str, Any]:  # noqa: N802
         channel = self._channel(args)

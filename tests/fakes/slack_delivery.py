@@ -56,6 +56,8 @@ class Sockets:
         self.ack_s = ack_s
         self.retries_s = retries_s
         self.live: list[Sock] = []
+        self.only: list[Sock] = []
+        """The connections that get the next deliveries; all of them in turn if it is empty."""
         self.opened = 0
         self.tickets: set[str] = set()
         self.changed = asyncio.Event()
@@ -63,7 +65,9 @@ class Sockets:
         self.redelivered = 0
         self._waiting: dict[str, tuple[Sock, Delivery]] = {}
         self._turn = itertools.count()
-        self.http_url: str | None = None
+        self.http_urls: list[str] = []
+        """The app's servers behind a load balancer: each delivery and each retry goes to the next
+        one, even if its server is gone. Empty: Socket Mode."""
         self.signing_secret = "signing-secret"  # noqa: S105
         self.http_statuses: list[int] = []
 
@@ -116,7 +120,7 @@ class Sockets:
             await asyncio.sleep(pause_s)
             delivery.attempts += 1
             self.redelivered += delivery.attempts > 1
-            if await (self._by_http(delivery) if self.http_url else self._by_socket(delivery)):
+            if await (self._by_http(delivery) if self.http_urls else self._by_socket(delivery)):
                 return delivery
         delivery.given_up = True
         return delivery
@@ -124,7 +128,8 @@ class Sockets:
     async def _by_socket(self, delivery: Delivery) -> bool:
         if not self.live:
             return False
-        sock = self.live[next(self._turn) % len(self.live)]
+        those = [sock for sock in self.only if sock in self.live] or self.live
+        sock = those[next(self._turn) % len(those)]
         envelope_id = secrets.token_hex(8)
         envelope = {
             "envelope_id": envelope_id, "type": delivery.kind, "payload": delivery.payload,
@@ -156,12 +161,12 @@ class Sockets:
         headers = self.signed(body) | {"Content-Type": kind}
         if delivery.attempts > 1:
             headers |= {"X-Slack-Retry-Num": str(delivery.attempts - 1)}
-        assert self.http_url is not None
+        url = self.http_urls[next(self._turn) % len(self.http_urls)]
         timeout = aiohttp.ClientTimeout(total=self.ack_s)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self.http_url, data=body, headers=headers) as response,
+                session.post(url, data=body, headers=headers) as response,
             ):
                 self.http_statuses.append(response.status)
                 text = await response.text()

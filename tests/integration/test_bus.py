@@ -382,6 +382,17 @@ async def test_an_event_is_stored_once_however_often_it_is_published(bus: Bus) -
     assert await stored(bus, names.PROMPTS) == 1
 
 
+async def test_a_deletion_can_take_the_place_of_its_question(bus: Bus) -> None:
+    """With the question's own id: the question is not stored any more, by any process."""
+    ask = question("u1", 1, "wrong window")
+    common = {"user": ask.user, "place": ask.place, "said_at": ask.said_at, "prompt_id": ask.id}
+    assert not await bus.is_stored(ask.user, ask.id)
+    assert await bus.publish(Deleted(id=ask.id, **common))
+    assert await bus.is_stored(ask.user, ask.id)
+    assert not await bus.publish(ask)
+    assert (await bus.js.stream_info(names.PROMPTS)).state.messages == 1
+
+
 async def test_a_publish_whose_acknowledgement_was_lost_is_stored_once(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:

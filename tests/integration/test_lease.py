@@ -34,13 +34,13 @@ class Process:
         self.url = url
         self.position = 0
 
-    async def start(self) -> "Process":
+    async def start(self, *, quiet_s: float = 0.0) -> "Process":
         self.proxy = await TcpProxy.start(self.url)
         self.stack.push_async_callback(self.proxy.stop)
         self.bus = await Bus.connect(self.proxy.url(self.url), name=self.place)
         self.stack.push_async_callback(self.bus.close)
         self.lease = Lease(self.bus, NAME, place=self.place, position=lambda: self.position)
-        self.acquiring = asyncio.create_task(self.lease.acquire())
+        self.acquiring = asyncio.create_task(self.lease.acquire(quiet_s=quiet_s))
         self.keeping: asyncio.Task[None] | None = None
         self.stack.push_async_callback(self.stop)
         return self
@@ -148,3 +148,18 @@ async def test_a_missing_bucket_is_waited_for(nats: NatsServer, stack: AsyncExit
     assert not first.acquiring.done()
     await set_up_streams(nats.url)
     await first.held()
+
+
+async def test_a_process_that_stepped_aside_takes_the_lease_only_from_nobody(
+    nats: NatsServer, stack: AsyncExitStack
+) -> None:
+    """It does not ask for it, so the holder counts as alone; but it takes a free one."""
+    first = await Process("a", stack, nats.url).start()
+    await first.held()
+    second = await Process("b", stack, nats.url).start(quiet_s=60.0)
+    await asyncio.sleep(4 * lease_module.LOOK_EVERY_S)
+    assert not first.lease.others_wait
+    await first.stop()
+    await first.lease.release()
+    async with asyncio.timeout(lease_module.LOOK_EVERY_S * 3):
+        await second.held()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from bots import giving
 from bots import relay as relay_module
-from bots.peers import SILENT_S, Peers
-from bots.platform import Part
+from bots.peers import HERE_EVERY_S, SILENT_S, Peers
+from bots.platform import Later, Part
 from bots.relay import Relay
 from ops.nats_server import NatsServer
 from shared import names, pulse, streams
@@ -53,13 +54,26 @@ class Side(FakePlatform):
         self.who = who
         self.screen = screen
         self.heard: list[str] = []
+        self.cut = False
+        """The platform does not answer this process; `tried` has the calls."""
+        self.tried: list[str] = []
 
     async def post(self, part: Part) -> str:
+        if self.cut:
+            self.tried.append(part.key)
+            await asyncio.sleep(0.1)
+            raise Later("no response", 0.1, maybe_posted=True, unanswered=True)
         receipt = await super().post(part)
         self.screen.log.append((self.who, "post", part.key))
         return receipt
 
+    async def reaches(self) -> bool:
+        return not self.cut
+
     async def show_partial(self, partial: Partial) -> None:
+        if self.cut:
+            self.tried.append(partial.prompt_id)
+            return
         self.screen.log.append((self.who, "partial", partial.prompt_id))
         await super().show_partial(partial)
 
@@ -196,3 +210,65 @@ async def test_a_process_that_was_cut_off_posts_nothing_that_was_taken_from_it(
     await until_acknowledged(bus, 2)
     assert [(what, key) for _, what, key in two.screen.log[len(shown) :]] == [("post", "cut-2.0")]
     assert await dead_letters(bus) == []
+
+
+@pytest.mark.parametrize("preview", [True, False])
+async def test_a_process_that_the_platform_does_not_answer_gives_its_replies_away(
+    two: Two, bus: Bus, monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    """The first one after some tries, with its preview; then all, and it opens no previews."""
+    monkeypatch.setattr(giving, "UNREACHED_S", 0.5)
+    monkeypatch.setattr(giving, "ASK_EVERY_S", 0.5)
+    first = reply("p0", 1, "grow grow whole")
+    shows = two.sides[0]
+    if preview:
+        shows = await show_preview(two, bus, first)
+    shows.cut = True
+    other = next(side for side in two.sides if side is not shows)
+    for number in range(8):
+        await bus.journal(first if not number else reply(f"p{number}", 1, "whole"))
+    await until_acknowledged(bus, 8)
+    assert sorted(part.key for part in two.screen.posts) == [f"p{n}-1.0" for n in range(8)]
+    assert {who for who, what, _ in two.screen.log if what == "post"} == {other.who}
+    assert two.screen.previews == {}
+    tried = len(shows.tried)
+    for number in range(8, 16):
+        growing = reply(f"p{number}", 1, "whole")
+        subject = names.partial_subject(growing.user, growing.prompt_id)
+        await bus.client.publish(subject, partial(growing, "grow", 1).wire())
+        await bus.journal(growing)
+    await until_acknowledged(bus, 16)
+    assert len(shows.tried) == tried
+    assert len(two.screen.posts) == 16
+    shows.cut = False
+    async with asyncio.timeout(30):
+        number = 16
+        while two.screen.log[-1][0] != shows.who:
+            await bus.journal(reply(f"p{number}", 1, "whole"))
+            number += 1
+            await until_acknowledged(bus, number)
+
+
+async def test_a_platform_that_answers_nobody_is_tried_by_all(
+    two: Two, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reply is posted once the platform is back."""
+    monkeypatch.setattr(giving, "UNREACHED_S", 0.5)
+    for side in two.sides:
+        side.cut = True
+    for number in range(8):
+        await bus.journal(reply(f"p{number}", 1, "whole"))
+    await asyncio.sleep(4)
+    assert two.screen.posts == []
+    for side in two.sides:
+        side.cut = False
+    await until_acknowledged(bus, 8)
+    assert sorted(part.key for part in two.screen.posts) == [f"p{n}-1.0" for n in range(8)]
+
+
+async def test_processes_hear_of_each_other_without_any_work(two: Two) -> None:
+    """So each knows, when it is cut off, whether there is another one."""
+    async with asyncio.timeout(HERE_EVERY_S + 5):
+        while any(peers.heard_at < 0 for peers in two.peers):
+            await asyncio.sleep(0.1)
+    assert two.sides[0].heard == two.sides[1].heard == []

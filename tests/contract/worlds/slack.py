@@ -30,6 +30,9 @@ class NoBus:
 
     connected = True
 
+    async def is_stored(self, user: str, event_id: str) -> bool:
+        raise AssertionError(f"asked the bus instead of the test world: {user} {event_id}")
+
     async def publish(self, event: AnyEvent) -> bool:
         raise AssertionError(f"published on the bus instead of in the test world: {event}")
 
@@ -91,6 +94,11 @@ class SlackWorld:
                 raise self.history
             return self.history
 
+        async def is_stored(user: str, event_id: str) -> bool:
+            assert user_names.split_user(user)[0] == "slack"
+            return event_id in self._ids
+
+        platform._context.is_stored = is_stored
         platform._context.store_file = store_file
         platform._context.own_history._fetch = fetch_history
         return platform
