@@ -68,10 +68,12 @@ class Campaign:
         self._numbers = itertools.count(1)
         self.rows: list[Row] = []
 
-    async def case(self, name: str, event: "Event", choose: Callable[[], list[Part]]) -> Row:
-        """One event with people of its own, at all these parts at once, and all checks after it."""
+    async def case(self, event: "Event", *kinds: str) -> Row:
+        """One event with people of its own, at a part of each kind at once, and all checks."""
         async with self._talk() as (talk, watch):
-            return await self._happens(talk, watch, name, event, choose())
+            parts = [await self.deployment.one_of(kind, self._admin) for kind in kinds]
+            name = kinds[0] if len(kinds) == 1 else "one of each"
+            return await self._happens(talk, watch, name, event, parts)
 
     async def upgrade(self) -> list[Row]:
         """Replaces every process, one after the other, while the same people talk."""

@@ -19,6 +19,8 @@ import pytest
 
 from ops.nats import set_up_streams
 from ops.ports import HOST
+from shared import lease, names
+from shared.bus import Bus
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.model import FakeModel
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
@@ -30,7 +32,9 @@ from tests.running import START_S, Running
 EVICT_S: Final = "2"
 """Short, so that conversations are often read from the store."""
 
-PORTS: Final = {"dataflow": 8001, "gateway": 8002, "slack": 8003, "discord": 8004}
+PORTS: Final = {
+    "dataflow": 8001, "gateway": 8002, "slack": 8003, "discord": 8004, "recorder": 8005,
+}  # fmt: skip
 """Where the parts report their status, on their own host only."""
 
 PROBE_S: Final = 2.0
@@ -162,12 +166,14 @@ class Deployment:
     nats: list[NatsPart] = field(default_factory=list)
     dataflows: list[Ours] = field(default_factory=list)
     adapters: dict[str, list[Ours]] = field(default_factory=dict)
+    recorders: list[Ours] = field(default_factory=list)
     made: int = 0
 
     @property
     def ours(self) -> list[Ours]:
         """Our own processes."""
-        return [*self.dataflows, *(one for pair in self.adapters.values() for one in pair)]
+        adapters = [one for pair in self.adapters.values() for one in pair]
+        return [*self.dataflows, *self.recorders, *adapters]
 
     def another(self, kind: str) -> Ours:
         """One more process of a kind, on a new host, not yet started."""
@@ -193,6 +199,12 @@ class Deployment:
         self.dataflows.append(one)
         return one
 
+    def recorder(self) -> Ours:
+        """The recorder, not yet started."""
+        one = self._ours("recorder", DATABASE_URL=self.database_url)
+        self.recorders.append(one)
+        return one
+
     def adapter(self, kind: str) -> Ours:
         """One more adapter, on a new host, not yet started."""
         platforms = {
@@ -215,6 +227,26 @@ class Deployment:
         env |= {"THREADWAX_HOME": str(home), "THREADWAX_HTTP_PORT": str(PORTS[kind])}
         return Ours(name, host, Running(kind, log=self.folder / name, env=env, on=host), home)
 
+    async def one_of(self, kind: str, admin: Bus) -> Part:
+        """The one that matters most: the leader of the stream of questions, or who is connected."""
+        match kind:
+            case "NATS server":
+                return self.leader(names.PROMPTS)
+            case "PostgreSQL":
+                return self.postgres
+            case "discord":
+                return await self.leased(admin)
+            case "dataflow":
+                return self.dataflows[0]
+            case _:
+                return self.adapters[kind][0]
+
+    async def leased(self, admin: Bus) -> Ours:
+        """The Discord adapter that is connected."""
+        while not (host := (await lease.look(admin, "discord"))[0].host):
+            await asyncio.sleep(0.1)
+        return next(one for one in self.adapters["discord"] if one.name == host)
+
     def leader(self, stream: str) -> NatsPart:
         """The server that leads a stream."""
         name = ""
@@ -224,7 +256,7 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(folder: Path, *kinds: str) -> AsyncIterator[Deployment]:
+async def deployed(folder: Path, *kinds: str, recorder: bool = False) -> AsyncIterator[Deployment]:
     """Everything, running and ready, with two adapters of each of these kinds."""
     with Network() as network, pytest.MonkeyPatch.context() as patch:
         cluster = NatsCluster(folder / "nats", [network.add(f"nats-{n}") for n in (1, 2, 3)])
@@ -249,6 +281,8 @@ async def deployed(folder: Path, *kinds: str) -> AsyncIterator[Deployment]:
                 made.adapter(kind)
             made.dataflow()
             made.dataflow()
+            if recorder:
+                made.recorder()
             # One after the other: all at once would take longer on few processors.
             for one in made.ours:
                 await one.start()

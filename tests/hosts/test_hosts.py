@@ -4,12 +4,10 @@
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from shared import names
 from tests.hosts.campaign import (
     Event,
     another_one_added,
@@ -21,7 +19,7 @@ from tests.hosts.campaign import (
     lost_for_good,
     stopped,
 )
-from tests.hosts.deployment import Deployment, Part, deployed
+from tests.hosts.deployment import deployed
 from tests.namespaces import why_not
 from tests.postgres import binaries
 
@@ -34,25 +32,13 @@ pytestmark = [
 needs_all = pytest.mark.skipif(not ALL, reason="`make host-kills` runs it: it takes minutes")
 
 EVENTS = (killed, stopped, cut_off_for_10_s, cut_off_for_45_s)
-Choose = Callable[[Deployment], list[Part]]
-PARTS: dict[str, tuple[Choose, tuple[Event, ...]]] = {
-    "dataflow": (
-        lambda there: [*there.dataflows[:1]],
-        (*EVENTS, lost_and_replaced, another_one_added, lost_for_good),
-    ),
-    "NATS server": (lambda there: [there.leader(names.PROMPTS)], (*EVENTS, lost_and_replaced)),
-    "PostgreSQL": (lambda there: [there.postgres], EVENTS),
-    **{
-        kind: (lambda there, kind=kind: [*there.adapters[kind][:1]], (*EVENTS, lost_and_replaced))
-        for kind in ("gateway", "slack", "discord")
-    },
+
+PARTS: dict[str, tuple[Event, ...]] = {
+    "dataflow": (*EVENTS, lost_and_replaced, another_one_added, lost_for_good),
+    "NATS server": (*EVENTS, lost_and_replaced),
+    "PostgreSQL": EVENTS,
+    **dict.fromkeys(("gateway", "slack", "discord"), (*EVENTS, lost_and_replaced)),
 }
-
-
-def one_of_each(there: Deployment) -> list[Part]:
-    """One of all those that have others to take over, and the NATS server that matters most."""
-    ours = (there.dataflows, *there.adapters.values())
-    return [there.leader(names.PROMPTS), *(several[0] for several in ours)]
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +50,7 @@ def only_loopback() -> None:
 async def test_one_of_each_fails_at_the_same_moment(tmp_path: Path, event: Event) -> None:
     kinds = ("gateway", "slack", "discord") if ALL else ("gateway", "slack")
     async with deployed(tmp_path, *kinds) as there, campaign(there) as made:
-        row = await made.case("one of each", event, lambda: one_of_each(there))
+        row = await made.case(event, "NATS server", "dataflow", *kinds)
     assert row.questions > len(kinds)
 
 
@@ -72,10 +58,9 @@ async def test_one_of_each_fails_at_the_same_moment(tmp_path: Path, event: Event
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", PARTS)
 async def test_a_part_fails_in_every_way(tmp_path: Path, part: str) -> None:
-    choose, events = PARTS[part]
     async with deployed(tmp_path, "gateway", "slack", "discord") as there, campaign(there) as made:
-        for event in events:
-            await made.case(part, event, lambda: choose(there))
+        for event in PARTS[part]:
+            await made.case(event, part)
 
 
 @needs_all
