@@ -117,11 +117,11 @@ member-kills: setup-dev  ## kill, stop, freeze, cut off and replace dataflow pro
 
 host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment in network namespaces, and print the longest waits; 25 minutes
 	@tests/postgres_install.sh
-	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k "fails"
+	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k fails
 
 rolling-upgrade: setup-dev  ## replace every process of a deployment in network namespaces, one after the other, while people talk
 	@tests/postgres_install.sh
-	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k "replaced"
+	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k every_part
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh

@@ -204,13 +204,14 @@ class _Terms:
                         await adapter.close()
                 return
             await _finish(self._relay)
+            await end(relaying)  # with it previews, and what other processes hand over
             await adapter.close()
             await asyncio.wait({listening}, timeout=SHUTDOWN_S)
             if lease is not None and keeping is not None:
                 await end(keeping)
                 await lease.release()
                 lease = None
-            await self._relay.pull.until_nothing_comes()
+            await self._relay.pull.handed_back()
         finally:
             await end(*(works - {self._stop}))
             self._adapter = None

@@ -125,7 +125,9 @@ class Pull:
             raise self._failure
 
     async def end(self) -> None:
-        """Ends the subscription."""
+        """Ends the subscription, unless messages are still to be handed back."""
+        if self._hands_back:
+            return
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
@@ -136,16 +138,18 @@ class Pull:
     def hand_back(self) -> None:
         """Takes no more messages: each one that still comes goes to another reader at once.
 
-        Keep the connection `until_nothing_comes`.
+        It goes on doing so after `run`, until `handed_back` returns.
         """
         self._hands_back = True
 
-    async def until_nothing_comes(self) -> None:
+    async def handed_back(self) -> None:
         """Returns when the server delivers no more: a cluster may do so until requests expire."""
         while (left := self._expires_at - self._clock()) > 0:
             if not (self._bus.connected and self._bus.client.is_clustered):
-                return
+                break
             await asyncio.sleep(min(left, POLL_S))
+        self._hands_back = False
+        await self.end()
 
     async def _until_stale(self) -> None:
         while not self._stale.is_set():

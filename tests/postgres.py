@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 
 from tests.namespaces import NETWORK, Host
+from tests.running import before_exec
 
 STARTS_WITHIN_S: Final = 60.0
 STOPS_WITHIN_S: Final = 30.0
@@ -78,6 +79,7 @@ class Postgres:
                     "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=40",
                 ],
                 cwd=self.folder, stdout=log, stderr=log, **self._identity(),
+                preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
         deadline = time.monotonic() + STARTS_WITHIN_S
         while True:

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from shared import names
 from shared.bus import Bus
-from tests.hosts.deployment import Deployment, NatsPart, Ours, Part
+from tests.hosts.deployment import Deployment
+from tests.hosts.parts import NatsPart, Ours, Part, PostgresPart
 from tests.hosts.people import Talk, reply
 from tests.hosts.watch import Watch
 
@@ -23,6 +25,10 @@ GONE_S: Final = 8.0
 
 SHORT_S, LONG_S = 10.0, 45.0
 READY_WITHIN_S: Final = 60.0
+NOTICED_WITHIN_S: Final = 10.0
+"""Whoever cannot work says so by then."""
+
+JOINS_AFTER_S: Final = 1.0
 
 KINDS: Final = ("gateway", "slack", "discord")
 HEAD: Final = (
@@ -99,27 +105,45 @@ class Campaign:
             finally:
                 await talk.close()
 
+    async def everything_is_recorded(self) -> None:
+        """Returns when the database has a row for each reply in the journal."""
+        wanted = (await self._admin.js.stream_info(names.REPLIES)).state.messages
+        async with asyncio.timeout(READY_WITHIN_S):
+            while self.deployment.recorded() != wanted:
+                await asyncio.sleep(0.5)
+
     async def _happens(
         self, talk: Talk, watch: Watch, name: str, event: "Event", parts: list[Part]
     ) -> Row:
         asked, in_vain, start = talk.questions, talk.calls_in_vain, time.monotonic()
-        await asyncio.gather(*(event(self.deployment, part) for part in parts))
+        await asyncio.gather(_joined(talk), *(event(self.deployment, part) for part in parts))
         over = time.monotonic()
         talk.check()
         await watch.until_all_ready(READY_WITHIN_S)
         await asyncio.sleep(CALM_S)
         await talk.everybody_answered_since(over)
+        claimed = self._claimed_ready_s(watch, parts, start, over) if event in CUTS else None
         row = Row(
             name, event.__name__.replace("_", " "), talk.questions - asked,
             {kind: talk.longest_s(kind, start) for kind in self.deployment.adapters},
             watch.unreported_s([wait for wait in talk.waits if wait.answered_at >= start]),
-            max(watch.claimed_ready_s(part.name, start, over) for part in parts)
-            if event in CUTS else None,
+            claimed,
             talk.calls_in_vain - in_vain,
         )  # fmt: skip
         sys.stderr.write(f"{row}\n")
         self.rows.append(row)
+        assert claimed is None or claimed < NOTICED_WITHIN_S
         return row
+
+    def _claimed_ready_s(
+        self, watch: Watch, parts: list[Part], start: float, over: float
+    ) -> float | None:
+        """How long those said that they were ready that could not reach anybody, or the store."""
+        affected = [part for part in parts if isinstance(part, Ours)]
+        if any(isinstance(part, PostgresPart) for part in parts):
+            affected += self.deployment.dataflows
+        claimed = [watch.claimed_ready_s(part.name, start, over) for part in affected]
+        return max(claimed, default=None)
 
 
 @asynccontextmanager
@@ -134,6 +158,12 @@ async def campaign(deployment: Deployment) -> AsyncIterator[Campaign]:
     finally:
         print("\n".join([HEAD, *map(str, made.rows)]))  # noqa: T201
         await admin.close()
+
+
+async def _joined(talk: Talk) -> None:
+    """Somebody new comes in the middle of it."""
+    await asyncio.sleep(JOINS_AFTER_S)
+    await talk.join("gateway")
 
 
 # --- events ---------------------------------------------------------------------------------------

@@ -1,154 +1,40 @@
-"""The parts of a deployment on several machines, each of which can fail, come back or be replaced.
+"""A deployment on several machines.
 
 Three NATS servers, PostgreSQL, two dataflow processes and two of each adapter. Slack, Discord and
 the model are fakes outside of the hosts, as in reality.
 """
 
 import asyncio
-import http.client
-import shutil
-import signal
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
+import psycopg
 import pytest
 
 from ops.nats import set_up_streams
-from ops.ports import HOST
 from shared import lease, names
 from shared.bus import Bus
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.model import FakeModel
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
-from tests.namespaces import OUTSIDE, Host, Network
-from tests.nats_cluster import NatsCluster, Node
+from tests.hosts.parts import PORTS, NatsPart, Ours, Part, PostgresPart
+from tests.namespaces import OUTSIDE, Network
+from tests.nats_cluster import NatsCluster
 from tests.postgres import Postgres
-from tests.running import START_S, Running
+from tests.running import Running
 
 EVICT_S: Final = "2"
 """Short, so that conversations are often read from the store."""
 
-PORTS: Final = {
-    "dataflow": 8001, "gateway": 8002, "slack": 8003, "discord": 8004, "recorder": 8005,
-}  # fmt: skip
-"""Where the parts report their status, on their own host only."""
+SLACK_GIVES_UP_S: Final = 12.0
+"""When Slack forgets a silent connection. Ours ping every 5 s."""
 
-PROBE_S: Final = 2.0
+DATABASE: Final = "threadwax"
 CONTEXT_TOKENS: Final = "1000000"
 """More than anybody says, so that a request has all of it."""
-
-
-class Part(Protocol):
-    """One process of the deployment, on its host."""
-
-    name: str
-    host: Host
-
-    async def start(self) -> None:
-        """Starts it; returns when it says that it is ready."""
-
-    async def stop(self) -> None:
-        """Ends it with SIGTERM."""
-
-    def kill(self) -> None:
-        """Ends it with SIGKILL."""
-
-    def empty(self) -> None:
-        """Removes its data: its machine is lost."""
-
-
-@dataclass
-class Ours(Part):
-    """A process of ours, with a data folder of its own."""
-
-    name: str
-    host: Host
-    process: Running
-    home: Path
-    lives: int = 0
-
-    @property
-    def kind(self) -> str:
-        return self.process.command[0]
-
-    async def start(self) -> None:
-        self.lives += 1
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.process.log = self.home.with_name(f"{self.name}-{self.lives}.log")
-        await self.process.start().ready()
-
-    async def stop(self) -> None:
-        code = await self.process.stop()
-        assert code == 0, f"{self.name}: {code}: {self.process.log.read_text()[-3000:]}"
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def empty(self) -> None:
-        shutil.rmtree(self.home)
-
-    @property
-    def is_running(self) -> bool:
-        return self.process.process is not None and self.process.process.poll() is None
-
-    def ready(self) -> tuple[bool, str]:
-        """What its host sees at `/readyz`."""
-        return self.host.call(_readyz, PORTS[self.kind])
-
-
-@dataclass
-class NatsPart(Part):
-    """A server of the cluster."""
-
-    name: str
-    host: Host
-    node: Node
-
-    async def start(self) -> None:
-        self.node.start()
-        async with asyncio.timeout(START_S):
-            while not await asyncio.to_thread(lambda: self.node.is_healthy):
-                await asyncio.sleep(0.1)
-
-    async def stop(self) -> None:
-        await asyncio.to_thread(self.node.stop)
-
-    async def leave(self) -> None:
-        """Hands over its leaders and connections, and ends ("lame duck")."""
-        self.node.signal(signal.SIGUSR2)
-        assert self.node.process is not None
-        await asyncio.to_thread(self.node.process.wait, START_S)
-
-    def kill(self) -> None:
-        self.node.kill()
-
-    def empty(self) -> None:
-        shutil.rmtree(self.node.folder / "store")
-
-
-@dataclass
-class PostgresPart(Part):
-    """The database server."""
-
-    name: str
-    host: Host
-    server: Postgres
-
-    async def start(self) -> None:
-        await asyncio.to_thread(self.server.start)
-
-    async def stop(self) -> None:
-        await asyncio.to_thread(self.server.stop)
-
-    def kill(self) -> None:
-        self.server.crash()
-
-    def empty(self) -> None:
-        raise AssertionError("nothing else has its data")
 
 
 @dataclass
@@ -174,6 +60,13 @@ class Deployment:
         """Our own processes."""
         adapters = [one for pair in self.adapters.values() for one in pair]
         return [*self.dataflows, *self.recorders, *adapters]
+
+    def recorded(self) -> int:
+        """How many answers are in the recorder's table."""
+        with psycopg.connect(self.database.url(DATABASE)) as connection:
+            found = connection.execute("SELECT count(*) FROM answers").fetchone()
+        assert found is not None
+        return int(found[0])
 
     def another(self, kind: str) -> Ours:
         """One more process of a kind, on a new host, not yet started."""
@@ -264,15 +157,17 @@ async def deployed(folder: Path, *kinds: str, recorder: bool = False) -> AsyncIt
         database = Postgres(network.add("postgres"))
         slack, discord, model = FakeSlack(), FakeDiscord(), FakeModel()
         slack.host = discord.host = model.host = OUTSIDE
+        # Slack's own figures are a minute and five, which would hide how long we take.
         slack.sockets.retries_s = (1.0, 4.0, 8.0, 16.0, 16.0, 16.0)
+        slack.sockets.gives_up_after_s = SLACK_GIVES_UP_S
         made: Deployment | None = None
         try:
             await asyncio.gather(slack.start(), discord.start(), model.start())
             await asyncio.gather(
                 asyncio.to_thread(cluster.start), asyncio.to_thread(database.start)
             )
-            database.create("threadwax")
-            url = database.url_from_elsewhere("threadwax")
+            database.create(DATABASE)
+            url = database.url_from_elsewhere(DATABASE)
             made = Deployment(folder, network, cluster, database, url, slack, discord, model)
             made.nats = [NatsPart(n.name, n.on, n) for n in cluster.nodes if n.on is not None]
             await set_up_streams(cluster.url("admin"), replicas=3)
@@ -293,15 +188,3 @@ async def deployed(folder: Path, *kinds: str, recorder: bool = False) -> AsyncIt
             cluster.close()
             database.close()
             await asyncio.gather(slack.stop(), discord.stop(), model.stop())
-
-
-def _readyz(port: int) -> tuple[bool, str]:
-    connection = http.client.HTTPConnection(HOST, port, timeout=PROBE_S)
-    try:
-        connection.request("GET", "/readyz")
-        response = connection.getresponse()
-        return response.status == http.HTTPStatus.OK, response.read().decode().strip()
-    except (OSError, http.client.HTTPException, ssl.SSLError) as error:
-        return False, repr(error)
-    finally:
-        connection.close()

@@ -142,7 +142,7 @@ class Wait:
 
 
 class Talk:
-    """Twelve people, nobody of whom has been here before."""
+    """Twelve people and some who join them, nobody of whom has been here before."""
 
     def __init__(self, deployment: Deployment, number: int) -> None:
         """`number` tells them from the people of other talks."""
@@ -164,11 +164,15 @@ class Talk:
         self._journal_from = await admin.last_sequence(names.REPLIES)
         self.model.requests.clear()
         for kind in self._deployment.adapters:
-            for index in range(PEOPLE[kind]):
-                # The letter after U names the kind, so that no two people share a name.
-                name = f"U{kind[0].upper()}{self._number}{index}"
-                self.people.append(await self._person(kind, name))
-        self._talking = [asyncio.create_task(self._talk(one)) for one in self.people]
+            for _ in range(PEOPLE[kind]):
+                await self.join(kind)
+
+    async def join(self, kind: str) -> None:
+        """One more person begins to ask, of whom no process knows anything yet."""
+        # The letter after U names the kind, so that no two people share a name.
+        person = await self._person(kind, f"U{kind[0].upper()}{self._number}{len(self.people):02}")
+        self.people.append(person)
+        self._talking.append(asyncio.create_task(self._talk(person)))
 
     async def _person(self, kind: str, name: str) -> Person:
         there = self._deployment

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from shared.tasks import end
-from tests.hosts.deployment import Deployment, Ours
+from tests.hosts.deployment import Deployment
+from tests.hosts.parts import Ours
 from tests.hosts.people import Wait
 
 EVERY_S: Final = 0.5
