@@ -1,6 +1,6 @@
 """Parts of a deployment on several machines fail while people talk: nothing is lost or doubled.
 
-`make host-kills` runs all cases and the rolling upgrade, `make test` a few of them.
+`make host-kills` runs all cases, `make rolling-upgrade` the last test, `make test` one case.
 """
 
 import os
@@ -49,7 +49,7 @@ def only_loopback() -> None:
 @pytest.mark.timeout(600 if ALL else 120)
 async def test_one_of_each_fails_at_the_same_moment(tmp_path: Path) -> None:
     kinds = ("gateway", "slack", "discord") if ALL else ("gateway", "slack")
-    events = (*EVENTS, lost_and_replaced) if ALL else (killed, cut_off_for_10_s)
+    events = (*EVENTS, lost_and_replaced) if ALL else (cut_off_for_10_s,)
     async with deployed(tmp_path, *kinds) as there, campaign(there) as made:
         for event in events:
             await made.case(event, "NATS server", "dataflow", *kinds)
