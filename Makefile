@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-traces setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-traces setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills host-kills rolling-upgrade power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -121,6 +121,14 @@ cluster-kills: setup-dev  ## kill and stop the leaders of three NATS servers und
 member-kills: setup-dev  ## kill, stop, freeze, cut off and replace dataflow processes while people talk, 7 times each
 	@tests/postgres_install.sh
 	@THREADWAX_TEST_MEMBER_ROUNDS=7 $(BIN)/python -m pytest -q -s tests/integration/test_members.py
+
+host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment in network namespaces, and print the longest waits; 25 minutes
+	@tests/postgres_install.sh
+	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k fails
+
+rolling-upgrade: setup-dev  ## replace every process of a deployment in network namespaces, one after the other, while people talk
+	@tests/postgres_install.sh
+	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k every_part
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh

@@ -29,8 +29,11 @@ Longer than `pulse.FRESH_S` by the time that a platform may take for a call in p
 frozen or cut off process begins no further call.
 """
 
-PULLS_EXPIRE_S: Final = 10.0
-"""The server goes on delivering replies to a frozen process for this long, and then to others."""
+PULLS_EXPIRE_S: Final = 2.0
+"""The server goes on delivering replies to a process that is gone for this long.
+
+Each of them is shown by another process only after the acknowledgement wait.
+"""
 
 _SUBJECT: Final = "Threadwax-Subject"
 _ACK: Final = "Threadwax-Ack"

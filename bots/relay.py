@@ -27,7 +27,7 @@ from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
 from shared.messages import AnyEvent, Partial
-from shared.pull import EXPIRES_S, consume
+from shared.pull import Pull, consume
 from shared.receipts import Receipts
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
@@ -68,6 +68,9 @@ class Relay:
         self._peers = peers
         self._receipts = Receipts(bus, platform.name, owner=peers.me if peers else "")
         self._claims = Claims(self._receipts, platform.name, peers)
+        self.pull = Pull(
+            bus, names.REPLIES, consumer, self._take, keep_inbox=True, expires_s=PULLS_EXPIRE_S
+        )
         self._queues: dict[Thread, ThreadQueue] = {}
         self._in_progress: dict[str, Msg] = {}
         self._drivers: dict[Thread, asyncio.Task[None]] = {}
@@ -101,14 +104,7 @@ class Relay:
         try:
             if self._partials is not None:
                 partials = await self._bus.watch(self._partials, self._growing.take)
-            await consume(
-                self._bus,
-                names.REPLIES,
-                self._consumer,
-                self._take,
-                ensure=self._ensure_consumer,
-                expires_s=EXPIRES_S if self._peers is None else PULLS_EXPIRE_S,
-            )
+            await consume(self._bus, self.pull, ensure=self._ensure_consumer)
         finally:
             if partials is not None:
                 with contextlib.suppress(nats.errors.Error):
@@ -119,6 +115,11 @@ class Relay:
             self.giving.answered()
             await end(*self._tasks, *self._order.tasks)
             await end(*working)  # last: when nobody answers, another process takes over
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no reply is being shown."""
+        return not self._in_progress
 
     def asked(self, event: AnyEvent) -> None:
         """Watches an event that was stored: its person is notified if nothing happens."""

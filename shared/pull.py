@@ -23,6 +23,8 @@ from shared.log import logger
 
 BATCH: Final = 256
 EXPIRES_S: Final = 30.0
+"""For consumers with one reader only: the server may go on delivering to one that is gone."""
+
 HEARTBEAT_S: Final = 1.0
 MISSED_AFTER_S: Final = 2 * HEARTBEAT_S + 1
 """Two missed heartbeats: the pull no longer works.
@@ -31,6 +33,7 @@ Nothing else shows that the server of a cluster that had this consumer is gone, 
 to another one.
 """
 
+POLL_S: Final = 0.1
 ENSURE_EVERY_S: Final = 60.0
 """The wait before creating a missing consumer again: the server logs each refusal."""
 
@@ -47,6 +50,10 @@ class Pull:
 
     When its requests can no longer be trusted, a pull becomes stale and `run` returns. With
     `keep_inbox`, messages that still arrive are delivered, and `run` can be called again.
+
+    `expires_s`: how long the server goes on delivering to a process that is gone, although others
+    read the same consumer; at least twice `HEARTBEAT_S`. A server of a cluster does not even notice
+    a closed connection if that was to another server, from another account.
     """
 
     def __init__(
@@ -59,6 +66,8 @@ class Pull:
         keep_inbox: bool,
         expires_s: float = EXPIRES_S,
     ) -> None:
+        self.stream = stream
+        self.consumer = consumer
         self._bus = bus
         self._expires_s = expires_s
         self._request = names.api_subject(names.next_messages(stream, consumer))
@@ -67,6 +76,8 @@ class Pull:
         self._inbox = bus.client.new_inbox()
         self._subscription: Subscription | None = None
         self._outstanding = 0
+        self._expires_at = 0.0
+        self._hands_back = False
         self._heard_at = 0.0
         self._is_heard = False
         """Whether the server has reacted to a request since `run` was called."""
@@ -114,7 +125,9 @@ class Pull:
             raise self._failure
 
     async def end(self) -> None:
-        """Ends the subscription."""
+        """Ends the subscription, unless messages are still to be handed back."""
+        if self._hands_back:
+            return
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             try:
@@ -122,8 +135,27 @@ class Pull:
             except nats.errors.Error:
                 logger().debug("unsubscribed while disconnected")
 
+    def hand_back(self) -> None:
+        """Takes no more messages: each one that still comes goes to another reader at once.
+
+        It goes on doing so after `run`, until `handed_back` returns.
+        """
+        self._hands_back = True
+
+    async def handed_back(self) -> None:
+        """Returns when the server delivers no more: a cluster may do so until requests expire."""
+        while (left := self._expires_at - self._clock()) > 0:
+            if not (self._bus.connected and self._bus.client.is_clustered):
+                break
+            await asyncio.sleep(min(left, POLL_S))
+        self._hands_back = False
+        await self.end()
+
     async def _until_stale(self) -> None:
         while not self._stale.is_set():
+            if self._hands_back:
+                await self._stale.wait()
+                continue
             left = self._heard_at + MISSED_AFTER_S - self._clock()
             if left <= 0 and self._delivering.locked():
                 # Heartbeats wait behind this delivery, so the pull may work.
@@ -140,6 +172,11 @@ class Pull:
     async def _on_message(self, message: Msg) -> None:
         if self._stale.is_set() and not self._keep_inbox:
             return  # another pull fetches it again
+        if self._hands_back:
+            if message.reply:
+                with contextlib.suppress(nats.errors.Error):
+                    await message.nak()
+            return
         self._heard_at = self._clock()
         self._is_heard = True
         try:
@@ -172,6 +209,8 @@ class Pull:
             raise nats.errors.Error(f"{status} {reason}")
 
     async def _refill(self) -> None:
+        if self._hands_back:
+            return
         wanted = BATCH - self._outstanding
         request = {
             "batch": wanted,
@@ -179,33 +218,27 @@ class Pull:
             "idle_heartbeat": int(HEARTBEAT_S * 1e9),
         }
         self._outstanding = BATCH
+        self._expires_at = self._clock() + self._expires_s
         await self._bus.client.publish(
             self._request, json.dumps(request).encode(), reply=self._inbox
         )
 
 
 async def consume(
-    bus: Bus,
-    stream: str,
-    durable: str,
-    deliver: Deliver,
-    *,
-    ensure: Callable[[], Awaitable[None]] | None = None,
-    expires_s: float = EXPIRES_S,
+    bus: Bus, pull: Pull, *, ensure: Callable[[], Awaitable[None]] | None = None
 ) -> NoReturn:
     """Delivers each message of a durable consumer; `deliver` must have it acknowledged.
 
     Messages are delivered one at a time, so `deliver` should only queue the work. If it raises, the
     message is redelivered after the consumer's acknowledgement wait.
 
-    `ensure` creates a missing consumer. Without it, or if the server refuses it, this waits for the
-    consumer. A new consumer delivers all messages of the stream again, so `deliver` must know which
-    ones were handled. `expires_s`: how long the server goes on delivering to a process that is
-    frozen, although others read the same consumer; at least twice `HEARTBEAT_S`.
+    `pull` must keep its inbox: messages sent to an earlier inbox would be redelivered only after
+    the acknowledgement wait, and so after newer ones. `ensure` creates a
+    missing consumer. Without it, or if the server refuses it, this waits for the consumer. A new
+    consumer delivers all messages of the stream again, so `deliver` must know which ones were
+    handled.
     """
-    # The same inbox forever: messages sent to an earlier inbox would be redelivered only after the
-    # acknowledgement wait, and so after newer ones.
-    pull = Pull(bus, stream, durable, deliver, keep_inbox=True, expires_s=expires_s)
+    stream, durable = pull.stream, pull.consumer
     now = asyncio.get_running_loop().time
     ensure_from_s = now()
 

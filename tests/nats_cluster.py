@@ -1,4 +1,4 @@
-"""Three real nats-servers with deploy/nats-cluster.conf and TLS, as one cluster on loopback.
+"""Three real nats-servers with deploy/nats-cluster.conf and TLS: one cluster, on loopback or hosts.
 
 Only paths and ports of the files in deploy/ are changed. The certificates are those that
 deploy/cluster-certificates.sh makes.
@@ -12,13 +12,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
+from tests.namespaces import Host
 from tests.running import ROOT, START_S, before_exec
 
 ROLES = (
@@ -31,7 +32,11 @@ ACCOUNT = "CHAT"
 class Node:
     """One server. `start` again after `kill` or `stop` continues with the same data."""
 
-    def __init__(self, name: str, folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, env: dict[str, str], on: Host | None = None
+    ) -> None:
+        self.on = on
+        self.address = HOST if on is None else on.address
         self.name = name
         self.folder = folder
         self.port, self.monitor_port, self.route_port = free_port(), free_port(), free_port()
@@ -40,13 +45,22 @@ class Node:
 
     @property
     def route(self) -> str:
-        return f"nats://{HOST}:{self.route_port}"
+        return f"nats://{self.address}:{self.route_port}"
 
     def start(self) -> None:
-        """Starts the process without waiting for it; it ends together with the calling thread."""
+        """Starts the process without waiting for it.
+
+        It ends together with its host, or with the calling thread.
+        """
+        if self.on is None:
+            self._start()
+        else:
+            self.on.call(self._start)
+
+    def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "-c", str(self.folder / "nats-cluster.conf"), "-a", HOST,
+                [binary(), "-c", str(self.folder / "nats-cluster.conf"), "-a", self.address,
                  "-p", str(self.port), "-m", str(self.monitor_port)],
                 env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
@@ -74,6 +88,9 @@ class Node:
 
     def ask(self, path: str) -> dict[str, Any] | None:
         """What its monitoring says; None if it does not answer or is not well."""
+        return self._ask(path) if self.on is None else self.on.call(self._ask, path)
+
+    def _ask(self, path: str) -> dict[str, Any] | None:
         connection = http.client.HTTPConnection(HOST, self.monitor_port, timeout=2)
         try:
             connection.request("GET", path)
@@ -93,14 +110,16 @@ class Node:
 class NatsCluster:
     """The servers and the passwords of their users."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, hosts: Sequence[Host] = ()) -> None:
+        """Each server runs on one of the three `hosts`; without them, all run on this one."""
         self.folder = folder
         self.passwords = {role: f"p{secrets.token_hex(12)}" for role in ROLES}
         folder.mkdir(parents=True)
         env = {f"THREADWAX_NATS_{r.upper()}_PASSWORD": p for r, p in self.passwords.items()}
         self.authority = folder / "deploy" / "tls" / "ca.pem"
-        self._certify("n1", "n2", "n3")
-        self.nodes = [self._made(name, env) for name in ("n1", "n2", "n3")]
+        on: list[Host | None] = [*hosts] or [None, None, None]
+        self.nodes = [self._made(f"n{number}", env, host) for number, host in enumerate(on, 1)]
+        self._certify(*(f"{node.name},{node.address}" for node in self.nodes))
         routes = {f"THREADWAX_NATS_ROUTE_{n}": node.route for n, node in enumerate(self.nodes, 1)}
         self._env = env | routes
         for node in self.nodes:
@@ -109,7 +128,7 @@ class NatsCluster:
     def url(self, role: str, *, first: int = 0) -> str:
         """All servers for a role; `first` is the index of the one that is named first."""
         nodes = self.nodes[first:] + self.nodes[:first]
-        return ",".join(f"tls://{role}:{self.passwords[role]}@{HOST}:{n.port}" for n in nodes)
+        return ",".join(f"tls://{role}:{self.passwords[role]}@{n.address}:{n.port}" for n in nodes)
 
     def env(self, role: str, *, first: int = 0) -> dict[str, str]:
         """Environment variables of a process with this role."""
@@ -123,7 +142,7 @@ class NatsCluster:
 
     def add(self, name: str) -> Node:
         """Starts one more server with the same three routes."""
-        self._certify(name)
+        self._certify(f"{name},{HOST}")
         node = self._made(name, self._env)
         self.nodes.append(node)
         node.start()
@@ -168,18 +187,16 @@ class NatsCluster:
         deploy = self.folder / "deploy"
         deploy.mkdir(exist_ok=True)
         script = shutil.copy(ROOT / "deploy" / "cluster-certificates.sh", deploy)
-        subprocess.run(
-            ["sh", script, *(f"{name},{HOST}" for name in names)], check=True, capture_output=True
-        )
+        subprocess.run(["sh", script, *names], check=True, capture_output=True)
 
-    def _made(self, name: str, env: dict[str, str]) -> Node:
+    def _made(self, name: str, env: dict[str, str], on: Host | None = None) -> Node:
         folder = self.folder / name
         folder.mkdir()
-        node = Node(name, folder, env)
+        node = Node(name, folder, env, on)
         changes = {
             'store_dir: "/data"': f'store_dir: "{folder}/store"',
             "/etc/nats/tls/": f"{self.folder}/deploy/tls/{name}/",
-            '"0.0.0.0:6222"': f'"{HOST}:{node.route_port}"',
+            '"0.0.0.0:6222"': f'"{node.address}:{node.route_port}"',
         }
         for file in ("nats-server.conf", "nats-cluster.conf"):
             text = (ROOT / "deploy" / file).read_text()

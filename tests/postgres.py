@@ -12,6 +12,9 @@ from typing import Final
 
 import psycopg
 
+from tests.namespaces import NETWORK, Host
+from tests.running import before_exec
+
 STARTS_WITHIN_S: Final = 60.0
 STOPS_WITHIN_S: Final = 30.0
 
@@ -30,7 +33,9 @@ def binaries() -> Path | None:
 class Postgres:
     """A server with a folder of its own. Root cannot run one: then it runs as `nobody`."""
 
-    def __init__(self) -> None:
+    def __init__(self, on: Host | None = None) -> None:
+        """`on`: the host that it runs on. It then listens on a port there, too."""
+        self.on = on
         programs = binaries()
         assert programs is not None
         self._programs = programs
@@ -44,21 +49,37 @@ class Postgres:
             "initdb", "--pgdata", "data", "--username", USER, "--auth", "trust", "--no-sync",
             "--encoding", "UTF8", "--locale", "C",
         )  # fmt: skip
+        if on is not None:
+            with (self.folder / "data" / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {NETWORK} trust\n")
 
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
         return f"postgresql://{USER}@/{database}?host={self.folder}"
 
+    def url_from_elsewhere(self, database: str) -> str:
+        """The URL of one of its databases for other hosts."""
+        assert self.on is not None
+        return f"postgresql://{USER}@{self.on.address}/{database}"
+
     def start(self) -> None:
         """Starts it; returns when it answers."""
+        if self.on is None:
+            self._start()
+        else:
+            self.on.call(self._start)
+
+    def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     self._programs / "postgres", "-D", self.folder / "data",
-                    "-c", "listen_addresses=", "-c", f"unix_socket_directories={self.folder}",
+                    "-c", f"listen_addresses={self.on.address if self.on else ''}",
+                    "-c", f"unix_socket_directories={self.folder}",
                     "-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=40",
                 ],
                 cwd=self.folder, stdout=log, stderr=log, **self._identity(),
+                preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
         deadline = time.monotonic() + STARTS_WITHIN_S
         while True:

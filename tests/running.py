@@ -15,6 +15,7 @@ from shared import user_names
 from shared.bus import Bus
 from shared.lifecycle import READY, SUPERVISED_ENV
 from shared.messages import Ask, Event, Place, Reply
+from tests.namespaces import Host
 
 ROOT = Path(__file__).parent.parent
 START_S = 60.0
@@ -38,8 +39,12 @@ class Running:
     Start it in a thread that outlives it, because it is killed when that thread ends.
     """
 
-    def __init__(self, *command: str, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, *command: str, log: Path, env: Mapping[str, str], on: Host | None = None
+    ) -> None:
+        """`on`: the host that it runs on, if not this one."""
         self.command = command
+        self.on = on
         self.log = log
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
         self.env |= {SUPERVISED_ENV: "1", "PYTHONUNBUFFERED": "1"}
@@ -47,6 +52,13 @@ class Running:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Running":
+        if self.on is None:
+            self._start()
+        else:
+            self.on.call(self._start)
+        return self
+
+    def _start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *(self.command if self.command[0] == "-c" else
@@ -54,7 +66,6 @@ class Running:
                 cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
-        return self
 
     async def ready(self) -> "Running":
         """Waits for the log line that says the process is ready."""
@@ -80,12 +91,20 @@ class Running:
         return await asyncio.wait_for(asyncio.to_thread(self.process.wait), START_S)
 
 
-def dataflow(home: Path, nats_url: str, model_url: str, *command: str, **env: str) -> Running:
+def dataflow(
+    home: Path,
+    nats_url: str,
+    model_url: str,
+    *command: str,
+    on: Host | None = None,
+    **env: str,
+) -> Running:
     """A dataflow with a data folder of its own."""
     home.mkdir(parents=True, exist_ok=True)
     return Running(
         *(command or ("dataflow",)),
         log=home / "dataflow.log",
+        on=on,
         env={
             "NATS_URL": nats_url,
             "THREADWAX_HOME": str(home),

@@ -241,8 +241,8 @@ class Client(discord.AutoShardedClient):
             return False, "reconnecting to Discord's gateway"
         if time.monotonic() - self.heard_at > SILENT_AFTER_S:
             return False, "Discord's gateway is silent"
-        latency = max(shard.latency for shard in shards)
-        if latency > LATENCY_LIMIT_S and latency != float("inf"):  # infinite before the first beat
+        latency = max(map(latency_s, shards))
+        if latency > LATENCY_LIMIT_S:
             return False, f"Discord's gateway answers after {latency:.0f} s"
         return True, "ok"
 
@@ -261,6 +261,16 @@ class Client(discord.AutoShardedClient):
             pass  # a refusal is an answer, too
         self._answered_at = time.monotonic()
         return True
+
+
+def latency_s(shard: discord.ShardInfo) -> float:
+    """How late Discord's gateway answers to beats; 0 if that is not known."""
+    beats = shard._parent.ws._keep_alive  # noqa: SLF001  (discord.py shows the latency only)
+    if beats is None or beats.interval is None or beats.latency >= beats.interval:
+        # discord.py notes in another thread that it has sent a beat. It measures an answer that
+        # comes before that from the previous beat, so the result is longer than the interval.
+        return 0.0
+    return beats.latency
 
 
 def intents_of(settings: DiscordSettings) -> discord.Intents:

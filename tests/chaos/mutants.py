@@ -19,7 +19,7 @@ from dataflow.answer import Answer, _reply, _Result
 from dataflow.conversation import Conversation
 from dataflow.effects import INTERNAL, Effect
 from dataflow.pending import Pending
-from shared import names
+from shared import names, tracing
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
 from shared.messages import Journaled, Reply
@@ -46,13 +46,13 @@ def without_journal(patch: pytest.MonkeyPatch) -> None:
 def settled_without_the_journal(patch: pytest.MonkeyPatch) -> None:
     """Treats a question as settled once it has an answer, even if storing the answer failed."""
 
-    async def settled(self: Answer) -> Journaled | None:
+    async def settled(self: Answer, span: tracing.Span) -> Journaled | None:
         try:
-            return await self._journaled()
+            return await self._journaled(span)
         except RuntimeError:
             return Journaled(_reply(self._effect, _Result("failed", INTERNAL)))
 
-    patch.setattr(Answer, "_run", settled)
+    patch.setattr(Answer, "_replied", settled)
 
 
 def without_receipts(patch: pytest.MonkeyPatch) -> None:

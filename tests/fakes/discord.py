@@ -50,6 +50,9 @@ from tests.fakes.discord_shapes import (
 class FakeDiscord(Shapes):
     """One server (`guild_id`) with the channels `general`, `secret` and `forum`, and one bot."""
 
+    host = "127.0.0.1"
+    """The address that it listens on."""
+
     def __init__(self, *, clock_ahead_s: float = 0.0) -> None:
         self.clock_ahead_s = clock_ahead_s
         self.everyone = EVERYTHING & ~ADMINISTRATOR
@@ -116,7 +119,7 @@ class FakeDiscord(Shapes):
         app.on_response_prepare.append(self._date)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        await web.TCPSite(self._runner, self.host, port).start()
         self.port: int = self._runner.addresses[0][1]
         return self
 
@@ -126,7 +129,7 @@ class FakeDiscord(Shapes):
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     @property
     def api_url(self) -> str:
@@ -134,7 +137,7 @@ class FakeDiscord(Shapes):
 
     @property
     def gateway_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/gateway"
+        return f"ws://{self.host}:{self.port}/gateway"
 
     @property
     def application_flags(self) -> int:

@@ -74,6 +74,7 @@ class FakeModel:
     times: list[float] = field(default_factory=list)
     """The time of each request on the monotonic clock."""
 
+    host: str = "127.0.0.1"
     body_limit: int = 50 << 20
     """A larger request gets 413, as from OpenAI (limit 50 MB, according to its guide to images)."""
 
@@ -83,7 +84,7 @@ class FakeModel:
         app.router.add_get("/v1/models", self._models)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
+        site = web.TCPSite(self._runner, self.host, port)
         await site.start()
         self.port: int = self._runner.addresses[0][1]
         return self
@@ -93,7 +94,7 @@ class FakeModel:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http://{self.host}:{self.port}/v1"
 
     async def _models(self, _: web.Request) -> web.Response:
         if isinstance(self.models, Refusal):

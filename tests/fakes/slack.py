@@ -68,6 +68,9 @@ class Fault:
 class FakeSlack:
     """One workspace: Ada, Bob and others, public and private channels, and direct messages."""
 
+    host = "127.0.0.1"
+    """The address that it listens on. In a network namespace of a test, another one."""
+
     triggers: dict[str, tuple[str, float]]
     """By trigger id, who clicked and when."""
 
@@ -163,7 +166,7 @@ class FakeSlack:
         app.router.add_post("/control", self._control)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        await web.TCPSite(self._runner, self.host, port).start()
         self.port: int = self._runner.addresses[0][1]
         return self
 
@@ -178,7 +181,7 @@ class FakeSlack:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api/"
+        return f"http://{self.host}:{self.port}/api/"
 
     def new_ts(self) -> str:
         self._last_ts = max(self._last_ts + 1, int((time.time() - self.behind_s) * 1_000_000))
@@ -541,7 +544,7 @@ class FakeSlack:
             raise Refusal("invalid_arguments")
         file = f"FUP{len(self.uploads)}"
         self.uploads[file] = int(length)
-        return {"upload_url": f"http://127.0.0.1:{self.port}/upload/{file}", "file_id": file}
+        return {"upload_url": f"http://{self.host}:{self.port}/upload/{file}", "file_id": file}
 
     async def _upload(self, request: web.Request) -> web.Response:
         """Takes the bytes of a file: all that were announced, and without a token."""
@@ -776,7 +779,7 @@ class FakeSlack:
     def file(self, name: str, kind: str, data: bytes, **fields: Any) -> dict[str, Any]:
         """Stores a file. Returns its object for a message's `files`."""
         self.files[name] = (kind, data)
-        url = f"{self.files_url or f'http://127.0.0.1:{self.port}'}/files/{name}"
+        url = f"{self.files_url or f'http://{self.host}:{self.port}'}/files/{name}"
         return {"id": f"F{name}", "name": name, "mimetype": kind, "size": len(data),
                 "mode": "hosted", "url_private": url, "url_private_download": url, **fields,
         }  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import math
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 from aiohttp import web
+
+from shared.tasks import end
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Sock:
         self.deaf = False
         self.mute = False
         self.sent = 0
+        self.heard_at = time.monotonic()
+        self.closed = asyncio.Event()
 
 
 class Sockets:
@@ -55,6 +60,8 @@ class Sockets:
     def __init__(self, ack_s: float = 3.0, retries_s: tuple[float, ...] = (0.05, 60, 300)) -> None:
         self.ack_s = ack_s
         self.retries_s = retries_s
+        self.gives_up_after_s = math.inf
+        """A connection that is silent for this long is not used any more."""
         self.live: list[Sock] = []
         self.only: list[Sock] = []
         """The connections that get the next deliveries; all of them in turn if it is empty."""
@@ -85,6 +92,7 @@ class Sockets:
         self._note()
         try:
             async for message in ws:
+                sock.heard_at = time.monotonic()
                 if sock.deaf:
                     continue
                 if message.type == aiohttp.WSMsgType.PING:
@@ -94,6 +102,7 @@ class Sockets:
         finally:
             if sock in self.live:
                 self.live.remove(sock)
+            sock.closed.set()
             self._note()
         return ws
 
@@ -126,9 +135,11 @@ class Sockets:
         return delivery
 
     async def _by_socket(self, delivery: Delivery) -> bool:
-        if not self.live:
+        heard_since = time.monotonic() - self.gives_up_after_s
+        usable = [sock for sock in self.live if sock.heard_at > heard_since]
+        if not usable:
             return False
-        those = [sock for sock in self.only if sock in self.live] or self.live
+        those = [sock for sock in self.only if sock in usable] or usable
         sock = those[next(self._turn) % len(those)]
         envelope_id = secrets.token_hex(8)
         envelope = {
@@ -141,14 +152,13 @@ class Sockets:
         if not sock.deaf and not sock.mute:
             with contextlib.suppress(ConnectionError):
                 await sock.ws.send_json(envelope)
+        ends = [asyncio.create_task(event.wait()) for event in (delivery.done, sock.closed)]
         try:
-            async with asyncio.timeout(self.ack_s):
-                await delivery.done.wait()
-        except TimeoutError:
-            return False
+            await asyncio.wait(ends, timeout=self.ack_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            await end(*ends)
             del self._waiting[envelope_id]
-        return True
+        return delivery.done.is_set()
 
     async def _by_http(self, delivery: Delivery) -> bool:
         if delivery.kind == "events_api":

@@ -22,7 +22,7 @@ from shared.bus import CUT, Bus, OverQuota, StoreFull
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.follow import Position, follow
 from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
-from shared.pull import consume
+from shared.pull import Pull, consume
 from shared.quota import Quotas
 from shared.streams import ensure_reply_consumer
 from shared.tasks import end
@@ -110,7 +110,8 @@ async def following(bus: Bus, reader: Reader, *, after: int = 0) -> AsyncIterato
 @asynccontextmanager
 async def consuming(bus: Bus, reader: Reader) -> AsyncIterator[None]:
     await ensure_reply_consumer(bus.js, "test", "replies.test.>")
-    task = asyncio.create_task(consume(bus, names.REPLIES, "test", reader.take_and_acknowledge))
+    pull = Pull(bus, names.REPLIES, "test", reader.take_and_acknowledge, keep_inbox=True)
+    task = asyncio.create_task(consume(bus, pull))
     try:
         yield
         assert not task.done()

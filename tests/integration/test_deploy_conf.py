@@ -1145,3 +1145,20 @@ async def until_processed(somebody: RoleClient, admin: Bus) -> None:
         names.prompt_subject(later.user), later.wire(), headers={"Nats-Msg-Id": later.id}
     )
     assert (await admin.js.get_msg(names.PROMPTS, ack.seq)).data == later.wire()
+
+
+async def test_a_client_that_says_nothing_any_more_is_dropped_after_some_seconds(
+    server: Server,
+) -> None:
+    """Until then, requests that it alone would answer are lost: a lost host is like that."""
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    await reader.readline()
+    login = json.dumps({"user": "gateway", "pass": server.passwords["gateway"], "verbose": False})
+    writer.write(f"CONNECT {login}\r\nPING\r\n".encode())
+    start = time.monotonic()
+    async with asyncio.timeout(ANSWER_S):
+        said = await reader.read()
+    assert b"PONG" in said
+    assert b"Stale Connection" in said
+    assert time.monotonic() - start < 10
+    writer.close()

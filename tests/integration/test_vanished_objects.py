@@ -21,7 +21,7 @@ from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
 from shared.messages import Reply
-from shared.pull import consume
+from shared.pull import Pull, consume
 from shared.streams import ensure_reply_consumer
 from shared.tasks import end
 from tests.fakes.model import FakeModel
@@ -271,7 +271,8 @@ async def consuming(bus: Bus, collector: Collector) -> AsyncIterator[None]:
     async def ensure() -> None:
         await ensure_reply_consumer(bus.js, RELAY, "replies.test.>")
 
-    task = asyncio.create_task(consume(bus, names.REPLIES, RELAY, collector.take, ensure=ensure))
+    pull = Pull(bus, names.REPLIES, RELAY, collector.take, keep_inbox=True)
+    task = asyncio.create_task(consume(bus, pull, ensure=ensure))
     try:
         yield
         assert not task.done()

@@ -1,0 +1,1 @@
+"""A deployment on several machines, each a network namespace: they fail while people talk."""
