@@ -33,11 +33,6 @@ SHUTDOWN_S: Final = 5.0
 """How long a stopping adapter may take to store what it has accepted; the supervisor waits
 longer."""
 
-FINISH_S: Final = 1.0
-"""How long it shows the replies that it has begun to show; the next process shows the others."""
-
-POLL_S: Final = 0.02
-
 PUBLISH_PATIENCE_S: Final = 2.0
 """Platforms want an acknowledgement within 3 s and redeliver an event that got none."""
 
@@ -239,12 +234,12 @@ class _Terms:
                     async with asyncio.timeout(STEP_DOWN_S):
                         await adapter.close()
                 return
-            await _finish(self._relay)
+            await self._relay.leave_new_replies()
             await end(relaying)  # with it previews, and what other processes hand over
             await adapter.close()
             await asyncio.wait({listening}, timeout=SHUTDOWN_S)
-            if lease is not None and keeping is not None:
-                await end(keeping)
+            if lease is not None:
+                await end(*losing)
                 await lease.release()
                 lease = None
             await self._relay.pull.handed_back()
@@ -288,15 +283,6 @@ class _Terms:
         if self._peers is not None and isinstance(event, Ask):
             await self._peers.tell("asked", event.id, event.address)
         return True
-
-
-async def _finish(relay: Relay) -> None:
-    """Leaves new replies to other processes, and shows those in progress if that is quick."""
-    relay.pull.hand_back()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(FINISH_S):
-            while not relay.is_idle:  # noqa: ASYNC110  (it is over in milliseconds)
-                await asyncio.sleep(POLL_S)
 
 
 def _standby(lease: Lease) -> str:

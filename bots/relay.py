@@ -35,6 +35,11 @@ from shared.tasks import end
 WORKING_EVERY_S: Final = ACK_WAIT_S / 3
 """How often the relay tells the server that it is still working on a reply."""
 
+FINISH_S: Final = 1.0
+"""How long it shows the replies that it has begun to show; the next process shows the others."""
+
+POLL_S: Final = 0.02
+
 
 class Relay:
     """Brings the replies of one platform from the journal to the people."""
@@ -116,10 +121,13 @@ class Relay:
             await end(*self._tasks, *self._order.tasks)
             await end(*working)  # last: when nobody answers, another process takes over
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no reply is being shown."""
-        return not self._in_progress
+    async def leave_new_replies(self) -> None:
+        """Leaves new replies to other processes, and shows those in progress if that is quick."""
+        self.pull.hand_back()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                while self._in_progress:  # noqa: ASYNC110  (it is over in milliseconds)
+                    await asyncio.sleep(POLL_S)
 
     def asked(self, event: AnyEvent) -> None:
         """Watches an event that was stored: its person is notified if nothing happens."""

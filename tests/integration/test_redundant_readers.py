@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from bots.peers import PULLS_EXPIRE_S
 from ops.nats import set_up_streams
-from shared import names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.messages import Reply
 from shared.pull import EXPIRES_S, Pull, consume
@@ -72,7 +72,7 @@ async def journaled(cluster: NatsCluster) -> list[str]:
     for prompt in prompts:
         await admin.journal(
             Reply(
-                prompt_id=prompt, user=names.user_of("slack", "ada"), place=direct("ada", "slack"),
+                prompt_id=prompt, user=user_names.user_of("slack", "ada"), place=direct("ada", "slack"),
                 text="answer", outcome="answered", prompt_text="", said_at=now, answered_at=now,
             )
         )  # fmt: skip
