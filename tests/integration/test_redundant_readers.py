@@ -72,7 +72,8 @@ async def journaled(cluster: NatsCluster) -> list[str]:
     for prompt in prompts:
         await admin.journal(
             Reply(
-                prompt_id=prompt, user=user_names.user_of("slack", "ada"), place=direct("ada", "slack"),
+                prompt_id=prompt, user=user_names.user_of("slack", "ada"),
+                place=direct("ada", "slack"),
                 text="answer", outcome="answered", prompt_text="", said_at=now, answered_at=now,
             )
         )  # fmt: skip
