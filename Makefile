@@ -126,9 +126,9 @@ host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment
 	@tests/postgres_install.sh
 	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k fails
 
-rolling-upgrade: setup-dev  ## replace every process of a deployment in network namespaces, one after the other, while people talk
+rolling-upgrade: setup-dev  ## replace every process on several hosts while people talk; FROM=... is a checkout of the version to begin with
 	@tests/postgres_install.sh
-	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k every_part
+	@ALL_CASES=1 $(if $(FROM),UPGRADE_FROM=$(abspath $(FROM))) $(BIN)/python -m pytest -q -s tests/hosts -k every_part
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh

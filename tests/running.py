@@ -45,6 +45,8 @@ class Running:
         """`on`: the host that it runs on, if not this one."""
         self.command = command
         self.on = on
+        self.source = ROOT
+        """The checkout that it runs from."""
         self.log = log
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI", "NATS"))}
         self.env |= {SUPERVISED_ENV: "1", "PYTHONUNBUFFERED": "1"}
@@ -63,7 +65,7 @@ class Running:
             self.process = subprocess.Popen(
                 [sys.executable, *(self.command if self.command[0] == "-c" else
                  ("-m", "ops", *self.command))],
-                cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.source, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 preexec_fn=before_exec,  # noqa: PLW1509  (two system calls, no locks)
             )  # fmt: skip
 

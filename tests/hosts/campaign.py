@@ -12,9 +12,10 @@ from typing import Final
 from shared import names
 from shared.bus import Bus
 from tests.hosts.deployment import Deployment
-from tests.hosts.parts import NatsPart, Ours, Part, PostgresPart
+from tests.hosts.parts import NatsPart, Ours, Part, PostgresPart, set_up_by
 from tests.hosts.people import Talk, reply
 from tests.hosts.watch import Watch
+from tests.running import ROOT
 
 CALM_S: Final = 3.0
 """How long people talk before a fault and after it."""
@@ -87,6 +88,7 @@ class Campaign:
         servers: list[tuple[str, Part]] = [("NATS server", one) for one in there.nats]
         ours = [(one.kind, one) for one in there.ours]
         async with self._talk() as (talk, watch):
+            await set_up_by(ROOT, there.cluster.url("admin"), replicas=3)
             return [
                 *[await self._happens(talk, watch, name, left, [one]) for name, one in servers],
                 *[await self._happens(talk, watch, name, stopped, [one]) for name, one in ours],

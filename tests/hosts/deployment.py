@@ -14,17 +14,16 @@ from typing import Final
 import psycopg
 import pytest
 
-from ops.nats import set_up_streams
 from shared import lease, names
 from shared.bus import Bus
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.model import FakeModel
 from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
-from tests.hosts.parts import PORTS, NatsPart, Ours, Part, PostgresPart
+from tests.hosts.parts import OLDER, PORTS, NatsPart, Ours, Part, PostgresPart, set_up_by
 from tests.namespaces import OUTSIDE, Network
 from tests.nats_cluster import NatsCluster
 from tests.postgres import Postgres
-from tests.running import Running
+from tests.running import ROOT, Running
 
 EVICT_S: Final = "2"
 """Short, so that conversations are often read from the store."""
@@ -170,7 +169,7 @@ async def deployed(folder: Path, *kinds: str, recorder: bool = False) -> AsyncIt
             url = database.url_from_elsewhere(DATABASE)
             made = Deployment(folder, network, cluster, database, url, slack, discord, model)
             made.nats = [NatsPart(n.name, n.on, n) for n in cluster.nodes if n.on is not None]
-            await set_up_streams(cluster.url("admin"), replicas=3)
+            await set_up_by(OLDER or ROOT, cluster.url("admin"), replicas=3)
             for kind in kinds:
                 made.adapter(kind)
                 made.adapter(kind)

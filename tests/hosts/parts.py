@@ -2,8 +2,10 @@
 
 import asyncio
 import http.client
+import os
 import shutil
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -12,7 +14,7 @@ from ops.ports import HOST
 from tests.namespaces import Host
 from tests.nats_cluster import Node
 from tests.postgres import Postgres
-from tests.running import START_S, Running
+from tests.running import ROOT, START_S, Running
 
 PORTS: Final = {
     "dataflow": 8001, "gateway": 8002, "slack": 8003, "discord": 8004, "recorder": 8005,
@@ -20,6 +22,9 @@ PORTS: Final = {
 """Where the parts report their status, on their own host only."""
 
 PROBE_S: Final = 2.0
+
+OLDER: Final = Path(os.environ["UPGRADE_FROM"]) if "UPGRADE_FROM" in os.environ else None
+"""The checkout of an older version that every process runs from until it is replaced."""
 
 
 class Part(Protocol):
@@ -56,6 +61,7 @@ class Ours(Part):
         return self.process.command[0]
 
     async def start(self) -> None:
+        self.process.source = OLDER if OLDER and not self.lives else ROOT
         self.lives += 1
         self.home.mkdir(parents=True, exist_ok=True)
         self.process.log = self.home.with_name(f"{self.name}-{self.lives}.log")
@@ -129,6 +135,15 @@ class PostgresPart(Part):
 
     def empty(self) -> None:
         raise AssertionError("nothing else has its data")
+
+
+async def set_up_by(source: Path, nats_url: str, replicas: int) -> None:
+    """Sets up the streams as the version in this checkout does."""
+    env = {"NATS_URL": nats_url, "THREADWAX_NATS_REPLICAS": str(replicas)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ops", "nats", "--setup-only", cwd=source, env={**os.environ, **env}
+    )
+    assert await process.wait() == 0
 
 
 def _readyz(port: int) -> tuple[bool, str]:
