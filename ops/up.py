@@ -15,7 +15,7 @@ from ops.demo_weights import NoWeights, weights_path
 from ops.embedded_nats import CannotRun, EmbeddedNats
 from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
-from ops.launcher import Launcher
+from ops.launcher import Launcher, can_fork
 from ops.nats import set_up_fault, set_up_streams
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
@@ -48,8 +48,10 @@ def main(settings: Settings, run: Callable[[str], NoReturn], *, chat: bool) -> i
         _say("up", f"failed     --http-port needs {LAST_PORT - highest} more ports after it: "
              f"choose {highest} or less")  # fmt: skip
         return lifecycle.CANNOT_START
-    # Before the event loop, which a fork would copy.
-    launcher = Launcher(run) if sys.platform == "linux" else None
+    launcher = None
+    if can_fork():
+        with contextlib.suppress(OSError):  # no room for a process: parts are tried again, too
+            launcher = Launcher(run)  # before the event loop, which a fork would copy
     return asyncio.run(_Up(settings, launcher, chat=chat).run())
 
 
