@@ -270,13 +270,17 @@ threadwax.add_command(rehearse)
 
 
 def run_command(name: str) -> NoReturn:
-    """Runs a command without arguments, and ends the process."""
-    threadwax([name])
+    """Runs a command without arguments in a process that `up` forked, and ends the process."""
+    from ops.settings import forget_file
+
+    forget_file()  # `up` has read it, but a part reads it at each of its starts
+    threadwax([name], prog_name="threadwax")
     raise AssertionError("click ends the process")
 
 
 def main() -> None:
     """Runs the command line."""
+    lifecycle.open_standard_streams()
     lifecycle.exit_on_stop_signal()
     lifecycle.die_with_parent()
     private_file.make_private_by_default()

@@ -11,11 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ops.nats import REPLICAS, set_up_fault, set_up_streams
+from ops.nats import REPLICAS, set_up_exit_code, set_up_fault, set_up_streams
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle
 from shared.lock import AlreadyRunning
-from shared.partitioning import OtherPartitions
 from shared.private_file import private_file
 from shared.settings import Settings
 
@@ -131,8 +130,7 @@ class EmbeddedNats:
         except Exception as error:
             if (fault := set_up_fault(server.guest_url, error)) is None:
                 raise
-            final = isinstance(error, OtherPartitions)
-            raise CannotRun(fault, lifecycle.CANNOT_START if final else 1) from None
+            raise CannotRun(fault, set_up_exit_code(error)) from None
         self._problem = ""
         return f"{server.guest_url}; data in {settings.home}"
 

@@ -3,8 +3,8 @@
 Every part uses the same large libraries. Forked parts share many of those pages, and none imports
 them again; docs/benchmarks.md has the figures. Linux only.
 
-The launcher must never outlive `up`, nor a part the launcher. If it dies, its parts end, and `up`
-starts them again as programs of their own.
+The launcher must never outlive `up`, nor a part the launcher. If it dies or hangs, its parts end,
+and `up` starts them again as programs of their own.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ import socket
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
 from ops.supervise import Process, Program, spawned
 from shared import lifecycle, tuning
-from shared.lock import running
 
 SHARED_MODULES: Final = (
     "aiohttp", "bots.adapter", "shared.bus", "shared.follow", "shared.http_status", "shared.pull",
@@ -33,11 +33,24 @@ SHARED_MODULES: Final = (
 MESSAGE_BYTES: Final = 1 << 16
 """The limit of an order, which contains the variables that a part gets in addition to ours."""
 
-POLL_S: Final = 0.05
+ANSWER_S: Final = 5.0
+"""A launcher that does not answer within this time is ended. It answers within a millisecond."""
 
-_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STANDARD_ERROR: Final = 2
 _PR_SET_NAME: Final = 15  # linux/prctl.h
 _NAME_BYTES: Final = 15  # the kernel's limit
+
+
+def can_fork() -> bool:
+    """Whether parts can be forked and watched here: on Linux 5.3 or newer."""
+    if sys.platform != "linux":
+        return False
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:  # also in some sandboxes
+        return False
+    return True
 
 
 class Launcher:
@@ -47,21 +60,34 @@ class Launcher:
     """
 
     def __init__(self, run: Callable[[str], NoReturn]) -> None:
-        """Forks the launcher's process; in a part's process, `run` is called with its name."""
+        """Forks the launcher's process; in a part's process, `run` is called with its name.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
         with tuning.imports():  # the collector would write to every object, and so copy its page
             for module in SHARED_MODULES:
                 import_module(module)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         # Blocked in the launcher: systemd stops all processes at once, but it outlives the parts.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        self.pid = os.fork()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        try:
+            self.pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            raise
         if self.pid == 0:
             ours.close()
+            _close_all_but(theirs.fileno())
             _live_with(parent, "launcher")
+            lifecycle.die_with_parent_signal(signal.SIGKILL)  # ends a suspended one, too
             name = _serve(theirs)
-            sys.exit(0) if name is None else run(name)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+            if name is None:
+                sys.exit(0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            run(name)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
         self._channel = ours
         self._is_gone = False
@@ -83,16 +109,26 @@ class Launcher:
         self._orders.append(started)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `_read` sees it, too
             socket.send_fds(self._channel, [order.encode()], [output, log.fileno()])
-        return await started
+        late = loop.call_later(ANSWER_S, self._kill)
+        try:
+            return await started
+        finally:
+            late.cancel()
 
     async def close(self) -> None:
         """Ends the launcher. Stop the parts first."""
         asyncio.get_running_loop().remove_reader(self._channel)
         self._channel.close()
+        self._kill()  # it has nothing to finish, and may be suspended
+        self._is_gone = True
         await asyncio.to_thread(os.waitpid, self.pid, 0)
 
+    def _kill(self) -> None:
+        if not self._is_gone:  # later, another process can have its id
+            os.kill(self.pid, signal.SIGKILL)
+
     def _read(self) -> None:
-        told, _ = _receive(self._channel)
+        told, descriptors = _receive(self._channel)
         if not told:
             self._end()
             return
@@ -101,12 +137,13 @@ class Launcher:
             code = report["error"]
             self._refuse(OSError(code, os.strerror(code), "fork"))
         elif "code" in report:
-            self._running.pop(report["pid"]).ended.set_result(report["code"])
+            self._running.pop(report["pid"]).end(report["code"])
         else:
-            forked = self._running[report["pid"]] = _Forked(report["pid"])
+            pid, (descriptor,) = report["pid"], descriptors
+            forked = self._running[pid] = _Forked(pid, descriptor, self._kill)
             started = self._orders.popleft()
             if started.cancelled():  # its supervisor was stopped meanwhile
-                os.kill(forked.pid, signal.SIGKILL)
+                forked.send(signal.SIGKILL)
             else:
                 started.set_result(forked)
 
@@ -121,42 +158,69 @@ class Launcher:
         while self._orders:
             self._refuse(OSError(0, "the launcher ended", "fork"))
         for forked in self._running.values():
-            forked.wait_as_orphan()
+            forked.become_orphan()
 
 
 class _Forked:
-    """A part's process, whose end the launcher reports."""
+    """A part's process. The launcher, its parent, reports the exit code."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, descriptor: int, report_is_late: Callable[[], None]) -> None:
         self.pid = pid
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting: asyncio.Task[None] | None = None
+        self._descriptor = descriptor  # becomes readable at its end
+        self._report_is_late = report_is_late
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._late: asyncio.TimerHandle | None = None
+        self._is_orphan = False
+        self._loop.add_reader(descriptor, self._on_end)
 
     @property
     def returncode(self) -> int | None:
-        return self.ended.result() if self.ended.done() else None
+        return self._ended.result() if self._ended.done() else None
 
     async def wait(self) -> int:
-        return await asyncio.shield(self.ended)
+        return await asyncio.shield(self._ended)
 
     def terminate(self) -> None:
-        os.kill(self.pid, signal.SIGTERM)
+        self.send(signal.SIGTERM)
 
-    def wait_as_orphan(self) -> None:
+    def send(self, number: signal.Signals) -> None:
+        signal.pidfd_send_signal(self._descriptor, number)
+
+    def end(self, code: int) -> None:
+        """It has ended with this exit code."""
+        if self._late is not None:
+            self._late.cancel()
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._ended.set_result(code)
+
+    def become_orphan(self) -> None:
         """The kernel has sent it SIGTERM, and nobody reports its exit code."""
-        self._waiting = asyncio.create_task(self._until_gone())
+        self._is_orphan = True
+        if self._late is not None:
+            self._end_as_orphan()
 
-    async def _until_gone(self) -> None:
-        while not _is_gone(self.pid):  # noqa: ASYNC110  (nothing tells)
-            await asyncio.sleep(POLL_S)
-        self.ended.set_result(-signal.SIGTERM)
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        if self._is_orphan:
+            self._end_as_orphan()
+        else:
+            self._late = self._loop.call_later(ANSWER_S, self._report_is_late)
+
+    def _end_as_orphan(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            # The first process of a container is the parent of every orphan.
+            os.waitpid(self.pid, os.WNOHANG)
+        self.end(-signal.SIGTERM)
 
 
-def _is_gone(pid: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        # The first process of a container is the parent of every orphan.
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    return not running(pid)
+def _close_all_but(kept: int) -> None:
+    """Closes what was open before `up` began, as in a program that is started."""
+    for number in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+        if number > _STANDARD_ERROR and number != kept:
+            with contextlib.suppress(OSError):  # that of the listing
+                os.close(number)
 
 
 def _live_with(parent: int, name: str) -> None:
@@ -193,13 +257,13 @@ def _serve(channel: socket.socket) -> str | None:
                 os.environ.update(order["environment"])
                 os.environ[lifecycle.SUPERVISED_ENV] = "1"
                 _live_with(launcher, order["name"])
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
                 return str(order["name"])
             for descriptor in descriptors:
                 os.close(descriptor)
             if pid is not None:
-                parts[os.pidfd_open(pid)] = pid
-                _tell(channel, {"pid": pid})
+                process = os.pidfd_open(pid)
+                parts[process] = pid
+                _tell(channel, {"pid": pid}, process)
 
 
 def _fork(channel: socket.socket) -> int | None:
@@ -219,9 +283,9 @@ def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     return message, descriptors
 
 
-def _tell(channel: socket.socket, report: dict[str, Any]) -> None:
+def _tell(channel: socket.socket, report: dict[str, Any], *descriptors: int) -> None:
     with contextlib.suppress(BrokenPipeError):  # then the next read finds the end
-        channel.send(json.dumps(report).encode())
+        socket.send_fds(channel, [json.dumps(report).encode()], descriptors)
 
 
 def _take_standard_streams(output: int, log: int) -> None:

@@ -100,11 +100,18 @@ async def _set_up_and_report(url: str, settings: Settings) -> int:
         if (fault := set_up_fault(url, error)) is None:
             raise
         lifecycle.say(fault)
-        return 1
+        return set_up_exit_code(error)
     replicas = settings.nats_replicas
     copies = f", on {replicas} servers each" if replicas > 1 else ""
     lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}{copies}")
     return 0
+
+
+def set_up_exit_code(error: Exception) -> int:
+    """The exit code of a process whose streams could not be set up."""
+    from shared.partitioning import OtherPartitions
+
+    return lifecycle.CANNOT_START if isinstance(error, OtherPartitions) else 1
 
 
 def set_up_fault(url: str, error: Exception) -> str | None:

@@ -202,6 +202,11 @@ def _entries() -> tuple[tuple[str, str | None, int], ...]:
     return tuple(found)
 
 
+def forget_file() -> None:
+    """Lets this process read `.env` again, which can have changed since."""
+    _entries.cache_clear()
+
+
 def _unknown_in_environment() -> list[Unknown]:
     names = [name for name in os.environ if name.upper().startswith(BEGINNINGS)]
     verdicts = (unknown_in_environment(name, _known(name)) for name in names)

@@ -15,8 +15,8 @@ from ops.demo_weights import NoWeights, weights_path
 from ops.embedded_nats import CannotRun, EmbeddedNats
 from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
-from ops.launcher import Launcher
-from ops.nats import set_up_fault, set_up_streams
+from ops.launcher import Launcher, can_fork
+from ops.nats import set_up_exit_code, set_up_fault, set_up_streams
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
 from ops.up_parts import PARTS, WEB, Part, parts_off
@@ -48,8 +48,10 @@ def main(settings: Settings, run: Callable[[str], NoReturn], *, chat: bool) -> i
         _say("up", f"failed     --http-port needs {LAST_PORT - highest} more ports after it: "
              f"choose {highest} or less")  # fmt: skip
         return lifecycle.CANNOT_START
-    # Before the event loop, which a fork would copy.
-    launcher = Launcher(run) if sys.platform == "linux" else None
+    launcher = None
+    if can_fork():
+        with contextlib.suppress(OSError):  # no room for a process: parts are tried again, too
+            launcher = Launcher(run)  # before the event loop, which a fork would copy
     return asyncio.run(_Up(settings, launcher, chat=chat).run())
 
 
@@ -108,8 +110,11 @@ class _Up:
             except (NoWeights, UnknownAdapter, BadInput) as error:
                 _say("model", f"failed     {error}")
                 return lifecycle.CANNOT_START
-        if not await self._started():
-            return 1
+        try:
+            await self._start_parts()
+        except CannotRun as error:
+            _say("nats", f"failed     {error}")
+            return error.exit_code
         if self._chat:
             if self._interactive:
                 # Only now, so that no status line appears while a person types.
@@ -120,19 +125,17 @@ class _Up:
         await asyncio.Event().wait()
         return 0
 
-    async def _started(self) -> bool:
-        """Starts every part; returns False if NATS is unavailable."""
+    async def _start_parts(self) -> None:
+        """Starts every part, or raises `CannotRun` if NATS is unavailable."""
         children = {part: self._child(part) for part in self._wanted()}
         self._children = list(children.values())
         for part, child in children.items():
             if not part.needs_nats:
                 child.start()
-        if not await self._nats_ready():
-            return False
+        await self._start_nats()
         for part, child in children.items():
             if part.needs_nats:
                 child.start()
-        return True
 
     def _wanted(self) -> list[Part]:
         """Returns the required parts, and says how to enable the others."""
@@ -140,16 +143,12 @@ class _Up:
             _say(part.name, f"off        {part.how}")
         return [part for part in PARTS if part.wanted(self._settings)]
 
-    async def _nats_ready(self) -> bool:
+    async def _start_nats(self) -> None:
         if self._settings.nats_url is None:
-            try:
-                self._nats = EmbeddedNats(self._settings, lambda text: _say("nats", text))
-                _say("nats", f"ready      {await self._nats.start()}")
-            except CannotRun as error:
-                _say("nats", f"failed     {error}")
-                return False
+            self._nats = EmbeddedNats(self._settings, lambda text: _say("nats", text))
+            _say("nats", f"ready      {await self._nats.start()}")
             self._nats_started.set()
-            return True
+            return
         from shared.nats_address import without_credentials
 
         try:
@@ -162,10 +161,8 @@ class _Up:
         except Exception as error:
             if (fault := set_up_fault(self._settings.nats_url, error)) is None:
                 raise
-            _say("nats", f"failed     {fault}")
-            return False
+            raise CannotRun(fault, set_up_exit_code(error)) from None
         _say("nats", f"ready      {without_credentials(self._settings.nats_url)} (NATS_URL)")
-        return True
 
     async def _watch_nats(self) -> None:
         await self._nats_started.wait()

@@ -86,15 +86,27 @@ def die_with_parent() -> None:
         threading.Thread(target=_stop_as_orphan, args=(parent,), daemon=True).start()
 
 
-def die_with_parent_signal() -> None:
-    """Has Linux send SIGTERM when the *thread* that started this process ends."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent_signal(number: int = signal.SIGTERM) -> None:
+    """Has Linux send a signal when the *thread* that started this process ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def stop_signals() -> list[signal.Signals]:
     """The signals that stop this process, without SIGHUP under `nohup`, which ignores it."""
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGTERM, signal.SIGINT, *hung_up]
+
+
+def open_standard_streams() -> None:
+    """Opens those standard streams that were closed, without content. Call it before any file.
+
+    Otherwise the next file or socket would get the number of a standard stream.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  (for good)
+            setattr(sys, name, stream)
 
 
 def exit_on_stop_signal() -> None:

@@ -22,10 +22,14 @@ class _Process:
     """Holds the process's logger: making one takes as long as writing a line."""
 
     logger: Any = structlog.get_logger()
+    of_libraries: logging.Handler | None = None
 
 
 def set_up(level: str, *, process: str) -> None:
-    """Logs to standard error: JSON for machines, readable lines on a terminal."""
+    """Logs to standard error: JSON for machines, readable lines on a terminal.
+
+    A part that `up` has forked calls it again: its standard error is another file.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     human = sys.stderr.isatty()
     before: list[Any] = [
@@ -53,6 +57,9 @@ def set_up(level: str, *, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_library_formatter(before, human=human))
     # Libraries log through the standard module; their INFO lines can hold message texts.
+    if _Process.of_libraries is not None:
+        logging.getLogger().removeHandler(_Process.of_libraries)
+    _Process.of_libraries = handler
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler])
 
 

@@ -37,6 +37,10 @@ OTHER_PROTOCOL: Final = (
 OTHER_EXPORTER: Final = (
     "OTEL_TRACES_EXPORTER is neither otlp nor none: set it to otlp, or remove it"
 )
+WRONG_VALUE: Final = (
+    "a variable of OpenTelemetry has a wrong value ({why}): correct or remove it, or set "
+    "OTEL_SDK_DISABLED=true for a start without traces"
+)
 
 STOP_S: Final = 1.0
 """How long a process that ends waits until its last spans are sent."""
@@ -78,9 +82,12 @@ def start(process: str) -> None:
         raise CannotTrace(NOT_INSTALLED)
     os.environ.update(_Process.variables)  # where the library reads them
     # Imported here, so that a process without traces does not import the library.
-    from shared.traces.export import Traces  # noqa: PLC0415
+    try:
+        from shared.traces.export import Traces  # noqa: PLC0415
 
-    _Process.traces = Traces(process)
+        _Process.traces = Traces(process)
+    except ValueError as error:  # the library checks its own variables, some at its import
+        raise CannotTrace(WRONG_VALUE.format(why=error)) from None
 
 
 def stop() -> None:

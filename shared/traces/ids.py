@@ -31,7 +31,7 @@ class SpanIds:
 
 
 def root_of(prompt_id: str) -> SpanIds:
-    """The first span of a question's trace. The id cannot be found out from it."""
+    """The first span of a question's trace. Only those who can guess the id can recognize it."""
     digest = hashlib.sha256(_DOMAIN + prompt_id.encode()).digest()
     return SpanIds(int.from_bytes(digest[:16]) or 1, int.from_bytes(digest[16:24]) or 1)
 

@@ -36,6 +36,7 @@ def run(name):
         "descriptors": sorted(os.listdir("/proc/self/fd"), key=int)[:-1],
         "input": os.readlink("/proc/self/fd/0"), "errors": os.readlink("/proc/self/fd/2"),
         "comm": Path("/proc/self/comm").read_text().strip(), "extra": os.environ.get("EXTRA"),
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
     }))
     lifecycle.ready(name)
     time.sleep(600)
@@ -130,8 +131,8 @@ def gone(pid: int) -> bool:
 def test_a_forked_part_has_what_a_program_of_its_own_would_have(
     supervised: Start, tmp_path: Path
 ) -> None:
-    """Its own session, name and streams, its variables, and no descriptor of anybody else."""
-    system = supervised("slack", "discord")
+    """Its own session, name and streams, its variables, and nothing that `up` had open."""
+    system = supervised("slack", "discord", pass_fds=(os.open(tmp_path, os.O_RDONLY),))
     launcher = int(system.line(starts="launcher").split()[1])
     for name in ("slack", "discord"):
         part = (
@@ -144,6 +145,7 @@ def test_a_forked_part_has_what_a_program_of_its_own_would_have(
         assert part["errors"] == str(tmp_path / f"{name}.log")
         assert part["comm"] == f"threadwax {name}"[:15]
         assert part["extra"] == name
+        assert part["blocked"] == []
     system.stop()
     assert gone(launcher)
 
@@ -161,7 +163,9 @@ def test_the_end_of_a_forked_part_is_reported_like_that_of_a_program(supervised:
     """Its exit code, its last message and the signal that killed it; killed ones start again."""
     system = supervised("slack", "fails", "refused")
     # As when systemd stops all processes at once: the launcher has to outlive the parts.
-    os.kill(int(system.line(starts="launcher").split()[1]), signal.SIGTERM)
+    launcher = int(system.line(starts="launcher").split()[1])
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        os.kill(launcher, number)
     pid = system.part("slack")["pid"]
     assert isinstance(pid, int)
     os.kill(pid, signal.SIGKILL)
@@ -170,19 +174,39 @@ def test_the_end_of_a_forked_part_is_reported_like_that_of_a_program(supervised:
     assert "in 0.05 s (exit code 3;" in system.line(starts="fails restarting")
     system.line(starts="refused no token")
     system.line(starts="refused stopped    not restarted until this is fixed")
+    assert running(launcher)
     system.stop()
     assert "refused no token\n" not in system.lines
 
 
-def test_a_killed_supervisor_leaves_neither_launcher_nor_part(supervised: Start) -> None:
+@pytest.mark.parametrize("is_suspended", [False, True])
+def test_a_killed_supervisor_leaves_neither_launcher_nor_part(
+    supervised: Start, *, is_suspended: bool
+) -> None:
     system = supervised("slack")
     launcher = int(system.line(starts="launcher").split()[1])
     pid = system.part("slack")["pid"]
     assert isinstance(pid, int)
+    if is_suspended:
+        os.kill(launcher, signal.SIGSTOP)
     system.process.kill()
     system.process.wait()
     assert gone(launcher)
     assert gone(pid)
+
+
+def test_a_launcher_that_does_not_answer_is_ended(supervised: Start) -> None:
+    """A part that ends meanwhile starts again as a program, and everything can be stopped."""
+    system = supervised("slack")
+    launcher = int(system.line(starts="launcher").split()[1])
+    pid = system.part("slack")["pid"]
+    assert isinstance(pid, int)
+    os.kill(launcher, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    system.line(starts="slack restarting")
+    assert "exit code 9" in system.line(starts="slack restarting")  # that of its command
+    system.stop()
+    assert gone(launcher)
 
 
 @pytest.fixture

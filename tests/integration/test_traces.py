@@ -343,6 +343,8 @@ async def test_without_traces_nothing_of_opentelemetry_is_imported(
         ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "4318"),
         ("", {"OTEL_TRACES_EXPORTER": "zipkin"}, "set it to otlp"),
         ("", {"OTEL_TRACES_SAMPLER_ARG": "2"}, "OTEL_TRACES_SAMPLER_ARG"),
+        ("", {"OTEL_BSP_MAX_QUEUE_SIZE": "-5"}, "max_queue_size must be"),
+        ("", {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
     ],
 )
 async def test_traces_that_cannot_be_made_end_the_start(

@@ -312,6 +312,30 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 
 @linux_only
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-"])
+def test_closed_standard_streams_change_nothing(tmp_path: Path, closed: str) -> None:
+    """Otherwise the first files and sockets would take their numbers."""
+    process = up(
+        tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1",
+        before=("sh", "-c", f'exec "$0" "$@" {closed}'),
+    )  # fmt: skip
+    try:
+        if "2>&-" not in closed:
+            seen(process, "dataflow   ready", "recorder   ready", "gateway    ready")
+        log, end = tmp_path / "logs" / "dataflow.log", time.monotonic() + DEADLINE_S
+        while not (log.exists() and "serves partitions" in log.read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert none_left(tmp_path)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@linux_only
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_up_starts_every_part_and_stops_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends all parts with exit code 0, and nothing is printed on stdout."""

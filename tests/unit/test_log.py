@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,3 +64,26 @@ def test_untrusted_text_cannot_move_the_cursor_or_start_a_line() -> None:
     assert not any(control in text for control in ("\x1b[2J", "\x9b", "\x1b]", "\x07", "\r\r"))
     assert not any(line.startswith("12:00:00 [error] forged") for line in text.splitlines())
     assert text.count("forged") == 3
+
+
+FORKED = """
+import logging, os, sys
+from shared import log
+
+log.set_up("info", process="up")
+os.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)
+log.set_up("info", process="slack")
+logging.getLogger("library").warning("slow")
+"""
+
+
+def test_a_part_that_was_forked_from_a_terminal_logs_json_to_its_file(tmp_path: Path) -> None:
+    """This includes the lines of libraries, each of which is written once."""
+    ours, theirs = pty.openpty()
+    log = tmp_path / "slack.log"
+    subprocess.run([sys.executable, "-c", FORKED, str(log)], stderr=theirs, check=True)
+    os.close(theirs)
+    os.close(ours)
+    (line,) = log.read_text().splitlines()
+    assert json.loads(line)["event"] == "slow"
+    assert json.loads(line)["process"] == "slack"
