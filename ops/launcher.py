@@ -293,3 +293,5 @@ def _take_standard_streams(output: int, log: int) -> None:
     for number, descriptor in enumerate((nothing, output, log)):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if sys.stdout is None:  # that of `up` was closed
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  (for good)

@@ -98,15 +98,16 @@ def stop_signals() -> list[signal.Signals]:
 
 
 def open_standard_streams() -> None:
-    """Opens those standard streams that were closed, without content. Call it before any file.
+    """Takes the numbers of those standard streams that were closed. Call it before any file.
 
-    Otherwise the next file or socket would get the number of a standard stream.
+    Otherwise the next file or socket would get them. Messages to standard error are lost; `stdin`
+    and `stdout` remain None, so that nothing seems to be read or written.
     """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if stream is None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-            stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115  (for good)
-            setattr(sys, name, stream)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  (for good)
 
 
 def exit_on_stop_signal() -> None:

@@ -87,7 +87,8 @@ def backup(*, file: Path) -> None:
     else:
         manifest = run(writing(file))
         size = file.stat().st_size
-    done = f"{file}: {size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC"
+    where = "standard output" if file == STANDARD else file
+    done = f"{where}: {size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC"
     click.echo(done, err=file == STANDARD)
 
 
@@ -166,7 +167,10 @@ def _say(text: str) -> None:
     click.echo(f"{click.get_current_context().info_name}: {text}", err=True)
 
 
-def _refuse_terminal(stream: IO[str]) -> None:
+def _refuse_terminal(stream: IO[str] | None) -> None:
+    if stream is None:
+        _say("- is closed: redirect it to or from a file, or name a file")
+        sys.exit(USAGE)
     if stream.isatty():
         _say("an archive is not for a terminal: redirect it to a file, or name a file")
         sys.exit(USAGE)

@@ -81,7 +81,7 @@ def test_an_archive_goes_through_pipes(home: Path, tmp_path: Path) -> None:
     code, archive, errors = run(home, *THREADWAX, "backup", "-")
     assert code == 0, errors
     assert f"PROMPTS: {MESSAGES} messages" in errors
-    assert "-: " in errors
+    assert "standard output: " in errors
     assert {path for path in home.iterdir() if path.is_file()} == before
     new = tmp_path / "new"
     code, _, errors = run(new, *THREADWAX, "restore", "-", stdin=archive[: len(archive) // 2])
@@ -110,6 +110,18 @@ def test_an_archive_is_not_written_to_a_terminal_nor_read_from_one(
     assert (code, errors.startswith("backup: an archive is not for a terminal")) == (2, True)
     code, _, errors = run(home, *THREADWAX, "restore", "-", stdin=terminal)
     assert (code, errors.startswith("restore: an archive is not for a terminal")) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["backup - >&-", "restore - <&-"])
+def test_a_closed_stream_is_refused(tmp_path: Path, command: str) -> None:
+    """Nothing seems to be written or read."""
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m ops {command}"],
+        env={**os.environ, "THREADWAX_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+    assert "- is closed: redirect it" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_reported(home: Path) -> None:
