@@ -69,8 +69,8 @@ async def test_a_reply_that_is_handed_over_keeps_its_cause(nats: NatsServer) -> 
     first, second = Peers(bus, "slack"), Peers(bus, "slack")
     taken: asyncio.Queue[Msg] = asyncio.Queue()
     running = [
-        asyncio.create_task(first.run(taken.put, lambda _: None)),
-        asyncio.create_task(second.run(taken.put, lambda _: None)),
+        asyncio.create_task(one.run(taken.put, lambda _: None, lambda: True))
+        for one in (first, second)
     ]
     cause = root_of("slack-1").traceparent(sampled=True)
     message = Msg(
