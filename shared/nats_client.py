@@ -50,6 +50,10 @@ class NatsClient(Client):
         if status == Client.DISCONNECTED:  # this server of the list is no good: on to the next one
             self._abort()
             self._transport = None
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.is_closing():  # Python 3.12.1 raises a TypeError then
+            self._pending.clear()
+            self._pending_data_size = 0
         await super()._close(status, do_cbs)
 
     def _abort(self) -> None:

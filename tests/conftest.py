@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import settings
 
 from shared import log
@@ -48,7 +47,7 @@ def usual_logging() -> Iterator[None]:
     before = log._Process.logger
     yield
     if log._Process.logger is not before:
-        structlog.reset_defaults()
+        log.structlog.reset_defaults()  # imported there without rich, which takes seconds here
         log._Process.logger = before
 
 
