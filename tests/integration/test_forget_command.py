@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from ops.nats_server import NatsServer
-from shared import user_names
+from shared import names, user_names
 from shared.bus import Bus
 from shared.database.engine import database_url as url_of
 from shared.database.engine import engine_of
@@ -146,7 +146,10 @@ async def test_it_is_complete_after_every_process_was_killed(
         await world.says_everything("ada", MARKER)
         await world.says_everything("bob", OTHERS)
         theirs = await world.messages("bob")
-        before = await until_recorded(engine, lambda rows: len(rows["events"]) == 8)
+        replies = (await bus.js.stream_info(names.REPLIES)).state.messages
+        before = await until_recorded(
+            engine, lambda rows: (len(rows["events"]), len(rows["answers"])) == (8, replies)
+        )
         for _ in range(5):
             forgetting.start()
             await asyncio.sleep(random_.uniform(0.5, 4.0))
