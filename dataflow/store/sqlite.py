@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
-from dataflow.store.file_connection import FileConnection
+from dataflow.store.file_connection import BUSY_S, FileConnection
 from dataflow.store.store import (
     POSITION,
     Claim,
@@ -25,6 +25,7 @@ from dataflow.store.store import (
 )
 from shared.private_file import make_folder
 from shared.sqlite_errors import is_broken
+from shared.write_ahead import use_write_ahead_log
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ class SqliteStore:
         make_folder(self._file.parent)
 
         def make(connection: sqlite3.Connection) -> tuple[str, int]:
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_write_ahead_log(connection, within_s=BUSY_S)
             connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}")
             found = connection.execute("SELECT identity, partitions FROM store").fetchone()
             if found is None:

@@ -4,8 +4,6 @@ It must never create tables (`migrate.py` does), nor put a password in a message
 """
 
 import os
-import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +15,10 @@ from sqlalchemy.exc import ArgumentError
 from shared.database.tables import metadata
 from shared.private_file import make_folder
 from shared.settings import Settings
+from shared.write_ahead import use_write_ahead_log
 
 SQLITE_BUSY_S: Final = 30.0
 """How long SQLite waits for another writer. A batch of the recorder takes milliseconds."""
-
-BUSY_AGAIN_S: Final = 0.02
 
 CONNECT_TIMEOUT_S: Final = 5
 """After this, a PostgreSQL server that does not answer counts as down."""
@@ -147,27 +144,11 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     path = connection.execute("PRAGMA database_list").fetchone()[2]
     if path:
         os.chmod(path, 0o600)  # noqa: PTH101  (-wal and -shm get the mode of the file)
-    _use_write_ahead_log(connection)
+    use_write_ahead_log(connection, within_s=SQLITE_BUSY_S)
     # A power cut can lose the last rows together with their position; they are read again.
     connection.execute("PRAGMA synchronous = NORMAL")
     # Deleted words must not stay in free pages.
     connection.execute("PRAGMA secure_delete = ON")
-
-
-def _use_write_ahead_log(connection: Any) -> None:
-    """Readers and the recorder then do not wait for each other."""
-    deadline = time.monotonic() + SQLITE_BUSY_S
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            # The first switch needs the file alone, and SQLite does not wait for that:
-            # https://sqlite.org/wal.html (section 8)
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(BUSY_AGAIN_S)
-        else:
-            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
