@@ -125,12 +125,12 @@ class EmbeddedNats:
                 server.url, keep_days=settings.keep_days, partitions=settings.partitions
             )
             private_file(settings.embedded_nats_url_file, server.address)
-        except (DidNotStart, OSError) as error:
-            raise CannotRun(_reason_for(error, self._folder)) from None
         except Exception as error:
-            if (fault := set_up_fault(server.guest_url, error)) is None:
-                raise
-            raise CannotRun(fault, set_up_exit_code(error)) from None
+            if (fault := set_up_fault(server.guest_url, error)) is not None:
+                raise CannotRun(fault, set_up_exit_code(error)) from None
+            if isinstance(error, DidNotStart | OSError):
+                raise CannotRun(_reason_for(error, self._folder)) from None
+            raise
         self._problem = ""
         return f"{server.guest_url}; data in {settings.home}"
 

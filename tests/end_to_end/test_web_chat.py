@@ -49,11 +49,13 @@ async def test_an_answer_grows_visibly_and_is_shown_with_its_markdown(system: We
         seen = await tab.reads("Here is")
         assert "The end." not in seen
         system.model.may_finish.set()
+        await tab.reads("print('hello')")  # Streamlit loads what draws code when it meets some
         (answer,) = await tab.answers(1)
         assert "The end." in answer
         assert await tab.find("[data-testid=stChatMessage] table")
         assert await tab.find("[data-testid=stChatMessage] pre code")
         await tab.reload()
+        await tab.reads("print('hello')")
         assert await tab.answers(1) == [answer]
 
 
