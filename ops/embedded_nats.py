@@ -95,7 +95,7 @@ class EmbeddedNats:
         self._failures = 0
         self._unhealthy_since: float | None = None
         try:
-            self._server = NatsServer(self._folder, port=port)
+            self._server = NatsServer(self._folder, port=port, say=say)
         except (AlreadyRunning, DidNotStart) as error:
             raise CannotRun(str(error), lifecycle.CANNOT_START) from None
         except OSError as error:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -63,13 +64,16 @@ class NatsServer:
     thread that started it ends.
     """
 
-    def __init__(self, folder: Path, *, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, port: int | None = None, say: Callable[[str], None] = lifecycle.say
+    ) -> None:
         """Locks the folder and chooses the ports.
 
         Args:
             folder: where the server keeps its data.
             port: the port to use. If 0 or None, the port of the last start if it is free, because
                 clients reconnect to it; otherwise a free one (0), or 4222 if it is free (None).
+            say: shows people one line about an older version's streams.
 
         Raises:
             AlreadyRunning: another process uses the folder.
@@ -77,6 +81,7 @@ class NatsServer:
             OSError: the folder is not writable, or no port is free.
         """
         self._folder = folder.absolute()
+        self._say = say
         self._lock = _lock_folder(self._folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._logged_bytes = 0
@@ -131,7 +136,7 @@ class NatsServer:
     def launch(self) -> None:
         """Starts the process without waiting for it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        move_former_account(self._folder)
+        move_former_account(self._folder, self._say)
         config = self._folder / "nats.conf"
         private_file(config, self._config())
         # Its number can belong to another process by now, and `_lock_folder` ends that process.

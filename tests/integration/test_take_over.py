@@ -123,7 +123,7 @@ def test_a_crash_right_after_the_migration_loses_nothing(tmp_path: Path) -> None
     """The next start finds the streams in their new account."""
     run_older_version(tmp_path, kill=True)
     first = NatsServer(tmp_path, port=0)
-    move_former_account(tmp_path)
+    move_former_account(tmp_path, print)
     first.close()
     second = NatsServer(tmp_path, port=0)
     second.start()
