@@ -21,8 +21,8 @@ from shared.messages import Ask, BackgroundCall, Edited, Forget, Outcome
 class StoredQuestion:
     """A pending question without its state: a restart puts every question back into its queue.
 
-    `ends` and `words` are the outcome and the text of its ending. `replayed` is read by older
-    versions only: after a restart the journal is always checked. `at_once` means `out_of_turn`.
+    `ends` and `words` are the outcome and the text of its ending. Only older versions read
+    `replayed`: this one always checks the journal after a restart. `at_once` means `out_of_turn`.
     """
 
     ask: Ask

@@ -49,7 +49,7 @@ async def replicas(context: CheckContext) -> list[Finding]:
     findings = [finding for info in infos for finding in findings_about(info, wanted)]
     least = min(info.config.num_replicas or 1 for info in infos)
     if not findings and least == 1:
-        text = "some or all messages are on one server of the cluster only"
+        text = "some or all messages are kept on only one server of the cluster"
         findings.append(Finding("warn", "replicas", text, _SET_ONE))
     return findings or [Finding("ok", "replicas", f"{least} of each stream, all up to date")]
 

@@ -109,7 +109,7 @@ def bounded(
 ) -> str:
     """The lines as readable text of up to `limit` characters, plus a note if something was cut."""
     text = "\n".join(line for line in lines if line)
-    # Cut again after replacing ids by names, because a name can be longer than its id.
+    # Cut a second time below, because a name can be longer than the id that it replaces.
     shown = readable(text[:limit], users, mention_names)
     left_out = max(0, len(text) - limit) + max(0, len(shown) - limit)
     return f"{shown[:limit]}\n{CUT.format(left_out)}" if left_out else shown

@@ -141,7 +141,7 @@ def _app(settings: WebSettings, home: Path) -> Any:
         routes=[Route("/healthz", healthz)],
         middleware=[Middleware(Protection, hosts=hosts, secure=is_secure)],
     )
-    # Reads .streamlit/config.toml beside the script, which is known only now, and adds to it.
+    # Only now is the script known, beside which Streamlit looks for .streamlit/config.toml.
     bootstrap.load_config_options({"server.allowedHosts": sorted(hosts)})
     return app
 

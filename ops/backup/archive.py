@@ -146,7 +146,7 @@ class Reader:
                 yield data
 
     def unpacked(self, name: str) -> Iterator[bytes]:
-        """A part that was compressed."""
+        """A compressed part, decompressed, in chunks of at most `READ_BYTES` bytes."""
         with _opened(self._tar, name) as file, gzip.GzipFile(fileobj=file) as packed:
             while data := packed.read(READ_BYTES):
                 yield data
