@@ -16,8 +16,9 @@ from ops.backup.archive import Reader, Writer
 from ops.backup.databases import FREE, Copied, Recreated, Unusable, moved
 from ops.backup.manifest import Kind, table_part
 from shared.database.engine import CONNECT_TIMEOUT_S, engine_of, without_password
-from shared.database.migrate import revision_of, upgrade
+from shared.database.migrate import revision_of
 from shared.database.tables import metadata, positions
+from shared.database.upgrading import upgrade
 
 _REVISION: Final = "alembic_version"
 _USED: Final = ("dataflow_conversations", "dataflow_place_budgets", *metadata.tables)

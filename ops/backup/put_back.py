@@ -82,7 +82,7 @@ async def _complete(settings: Settings, url: str, bus: Bus, manifest: Manifest) 
 
 
 def _check_versions(manifest: Manifest, settings: Settings, databases: Databases) -> None:
-    from shared.database.migrate import revisions
+    from shared.database.upgrading import revisions
 
     if settings.partitions not in {None, manifest.partitions}:
         raise NotHere(

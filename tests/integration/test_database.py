@@ -22,8 +22,9 @@ from shared.database.engine import (
     without_password,
     writing,
 )
-from shared.database.migrate import NewerDatabase, migrate, revision_of
+from shared.database.migrate import NEWEST, NewerDatabase, migrate, revision_of
 from shared.database.tables import metadata, people
+from shared.database.upgrading import revisions
 from shared.settings import Settings
 
 PROGRAM = """
@@ -55,6 +56,20 @@ def test_the_migrations_make_the_tables_of_this_version(engine: sa.Engine) -> No
         assert {table.name for table in metadata.sorted_tables} <= set(
             sa.inspect(connection).get_table_names()
         )
+
+
+def test_the_newest_revision_is_the_last_one_of_the_scripts() -> None:
+    assert max(revisions()) == NEWEST
+
+
+def test_a_start_on_the_newest_tables_does_without_alembic(
+    engine: sa.Engine, database_url: str
+) -> None:
+    migrate(engine)
+    code = PROGRAM + "assert 'alembic' not in sys.modules\n"
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={"DATABASE_URL": database_url}, input=b"go\n"
+    )
 
 
 def test_processes_that_migrate_at_once_wait_for_each_other(

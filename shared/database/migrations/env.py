@@ -1,4 +1,4 @@
-"""What Alembic runs for each command, with the connection of `migrate.py`.
+"""What Alembic runs for each command, with the connection of `upgrading.py`.
 
 From the command line (`alembic revision --autogenerate`), it opens the database of the settings.
 """
@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from alembic import context
 
 from shared.database.engine import database_url, engine_of, writing
-from shared.database.migrate import CONNECTION
 from shared.database.tables import metadata
+from shared.database.upgrading import CONNECTION
 from shared.settings import Settings
 
 
