@@ -1,7 +1,6 @@
 """Forks the parts of `threadwax up` from a process that has already imported what they share.
 
-Every part uses the same large libraries. Forked parts share many of those pages, and none imports
-them again; docs/benchmarks.md has the figures. Linux only.
+Forked parts share many pages of those libraries, and none imports them again. Linux only.
 
 The launcher must never outlive `up`, nor a part the launcher. If it dies or hangs, its parts end,
 and `up` starts them again as programs of their own.
@@ -26,7 +25,8 @@ from ops.supervise import Process, Program, spawned
 from shared import lifecycle, tuning
 
 SHARED_MODULES: Final = (
-    "aiohttp", "bots.adapter", "shared.bus", "shared.follow", "shared.http_status", "shared.pull",
+    "aiohttp", "bots.gateway.run", "shared.blobs", "shared.figures", "shared.http_status",
+    "shared.own_history", "shared.pieces", "sqlite3",
 )  # fmt: skip
 """What most parts import. What only one of them uses would be a burden to the others."""
 
@@ -53,8 +53,15 @@ def can_fork() -> bool:
     return True
 
 
+def import_shared() -> None:
+    """Imports what most parts use. Call it before the launcher is created."""
+    with tuning.imports():  # the collector would write to every object, and so copy its page
+        for module in SHARED_MODULES:
+            import_module(module)
+
+
 class Launcher:
-    """Starts parts. Create it before the event loop, threads and sockets: those cannot be forked.
+    """Starts parts. Create it while no event loop and no thread exists: they cannot be forked.
 
     Use it in one event loop, and close it there.
     """
@@ -65,9 +72,6 @@ class Launcher:
         Raises:
             OSError: the system has no room for another process.
         """
-        with tuning.imports():  # the collector would write to every object, and so copy its page
-            for module in SHARED_MODULES:
-                import_module(module)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
         # Blocked in the launcher: systemd stops all processes at once, but it outlives the parts.

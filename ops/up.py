@@ -8,17 +8,17 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from ops.demo_weights import NoWeights, weights_path
 from ops.embedded_nats import CannotRun, EmbeddedNats
 from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
-from ops.launcher import Launcher, can_fork
-from ops.nats import set_up_exit_code, set_up_fault, set_up_streams
+from ops.launcher import Launcher, can_fork, import_shared
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
+from ops.up_nats import ready_nats
 from ops.up_parts import PARTS, WEB, Part, parts_off
 from shared import lifecycle
 from shared.settings import Settings
@@ -43,37 +43,82 @@ def main(settings: Settings, run: Callable[[str], NoReturn], *, chat: bool) -> i
 
     `run` runs a part in a process that was forked for it.
     """
+    owner = running_here(settings)
+    if refusal := _refusal(settings, owner, chat=chat):
+        name, why = refusal
+        _say(name, f"failed     {why}")
+        return lifecycle.CANNOT_START
+    if owner:
+        _say("up", f"joining    {_runs(owner)}: only a chat is added")
+        return asyncio.run(_Up(settings, (), None, None, chat=True).run())
+    parts = _wanted(settings)
+    forks = can_fork()
+    try:
+        nats = asyncio.run(ready_nats(settings, _say_of_nats, import_shared if forks else _nothing))
+    except lifecycle.Stopped:
+        return 0
+    except CannotRun as error:
+        _say_of_nats(f"failed     {error}")
+        return error.exit_code
+    launcher = None
+    if forks:
+        with contextlib.suppress(OSError):  # no room for a process: parts are tried again, too
+            # After the first event loop, so that the parts share the memory that it has written,
+            # and before the second, which a fork would copy.
+            launcher = Launcher(run)
+    return asyncio.run(_Up(settings, parts, nats, launcher, chat=chat).run())
+
+
+def _refusal(settings: Settings, owner: int | None, *, chat: bool) -> tuple[str, str] | None:
+    """The part that cannot start, and why."""
     highest = LAST_PORT - FIRST_PART - len(PARTS) + 1
     if settings.http_port and settings.http_port > highest:
-        _say("up", f"failed     --http-port needs {LAST_PORT - highest} more ports after it: "
-             f"choose {highest} or less")  # fmt: skip
-        return lifecycle.CANNOT_START
-    launcher = None
-    if can_fork():
-        with contextlib.suppress(OSError):  # no room for a process: parts are tried again, too
-            launcher = Launcher(run)  # before the event loop, which a fork would copy
-    return asyncio.run(_Up(settings, launcher, chat=chat).run())
+        needed = LAST_PORT - highest
+        return "up", f"--http-port needs {needed} more ports after it: choose {highest} or less"
+    if owner and not chat:
+        return "up", f"{_runs(owner)}; `threadwax chat` opens a chat with it"
+    if settings.demo_model and not owner:
+        try:  # without either, every question would fail
+            adapter_file(settings, weights_path())
+        except (NoWeights, UnknownAdapter, BadInput) as error:
+            return "model", str(error)
+    return None
+
+
+def _runs(owner: int) -> str:
+    return f"process {owner} already runs everything on this data folder"
+
+
+def _wanted(settings: Settings) -> list[Part]:
+    """Returns the required parts, and says how to enable the others."""
+    for part in parts_off(settings):
+        _say(part.name, f"off        {part.how}")
+    return [part for part in PARTS if part.wanted(settings)]
 
 
 class _Up:
-    def __init__(self, settings: Settings, launcher: Launcher | None, *, chat: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Sequence[Part],
+        nats: EmbeddedNats | None,
+        launcher: Launcher | None,
+        *,
+        chat: bool,
+    ) -> None:
         self._settings = settings
+        self._nats = nats
         self._launcher = launcher
         self._chat = chat
-        self._nats: EmbeddedNats | None = None
-        self._nats_started = asyncio.Event()
+        self._parts = parts
         self._children: list[Child] = []
+        self._status: web.AppRunner | None = None
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
         self._requested_at = 0.0
 
     async def run(self) -> int:
         stop = asyncio.create_task(self._stop_requested())
-        try:
-            runner = await self._status()
-        except OSError as error:
-            _say("up", f"failed     {error}")
-            return lifecycle.CANNOT_START
         work = asyncio.create_task(self._work())
         watch = asyncio.create_task(self._watch_nats())
         try:
@@ -92,29 +137,19 @@ class _Up:
                 await asyncio.to_thread(self._nats.close)
             if self._launcher is not None:
                 await self._launcher.close()
-            if runner is not None:
-                await runner.cleanup()
+            if self._status is not None:
+                await self._status.cleanup()
 
     async def _work(self) -> int:
         """Starts everything; returns the exit code of the chat, or of a failed start."""
-        if owner := running_here(self._settings):
-            runs = f"process {owner} already runs everything on this data folder"
-            if self._chat:
-                _say("up", f"joining    {runs}: only a chat is added")
-                return await self._run_chat()
-            _say("up", f"failed     {runs}; `threadwax chat` opens a chat with it")
-            return lifecycle.CANNOT_START
-        if self._settings.demo_model:
-            try:  # without either, every question would fail
-                adapter_file(self._settings, weights_path())
-            except (NoWeights, UnknownAdapter, BadInput) as error:
-                _say("model", f"failed     {error}")
-                return lifecycle.CANNOT_START
         try:
-            await self._start_parts()
-        except CannotRun as error:
-            _say("nats", f"failed     {error}")
-            return error.exit_code
+            self._status = await self._serve_status()
+        except OSError as error:
+            _say("up", f"failed     {error}")
+            return lifecycle.CANNOT_START
+        self._children = [self._child(part) for part in self._parts]
+        for child in self._children:
+            child.start()
         if self._chat:
             if self._interactive:
                 # Only now, so that no status line appears while a person types.
@@ -125,48 +160,10 @@ class _Up:
         await asyncio.Event().wait()
         return 0
 
-    async def _start_parts(self) -> None:
-        """Starts every part, or raises `CannotRun` if NATS is unavailable."""
-        children = {part: self._child(part) for part in self._wanted()}
-        self._children = list(children.values())
-        for part, child in children.items():
-            if not part.needs_nats:
-                child.start()
-        await self._start_nats()
-        for part, child in children.items():
-            if part.needs_nats:
-                child.start()
-
-    def _wanted(self) -> list[Part]:
-        """Returns the required parts, and says how to enable the others."""
-        for part in parts_off(self._settings):
-            _say(part.name, f"off        {part.how}")
-        return [part for part in PARTS if part.wanted(self._settings)]
-
-    async def _start_nats(self) -> None:
-        if self._settings.nats_url is None:
-            self._nats = EmbeddedNats(self._settings, lambda text: _say("nats", text))
-            _say("nats", f"ready      {await self._nats.start()}")
-            self._nats_started.set()
-            return
-        from shared.nats_address import without_credentials
-
-        try:
-            await set_up_streams(
-                self._settings.nats_url,
-                keep_days=self._settings.keep_days,
-                partitions=self._settings.partitions,
-                replicas=self._settings.nats_replicas,
-            )
-        except Exception as error:
-            if (fault := set_up_fault(self._settings.nats_url, error)) is None:
-                raise
-            raise CannotRun(fault, set_up_exit_code(error)) from None
-        _say("nats", f"ready      {without_credentials(self._settings.nats_url)} (NATS_URL)")
-
     async def _watch_nats(self) -> None:
-        await self._nats_started.wait()
-        if self._nats is not None:
+        if self._nats is None:
+            await asyncio.Event().wait()
+        else:
             await self._nats.watch()
 
     async def _all_ready(self) -> None:
@@ -232,7 +229,7 @@ class _Up:
                 self._nats.kill()
         requested.set()
 
-    async def _status(self) -> "web.AppRunner | None":
+    async def _serve_status(self) -> "web.AppRunner | None":
         if self._settings.http_port is None:
             return None
         from shared.http_status import serve_status
@@ -270,6 +267,14 @@ class _Up:
 
 def _command(name: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "ops", name)
+
+
+def _nothing() -> None:
+    """What is done meanwhile if nothing is forked."""
+
+
+def _say_of_nats(text: str) -> None:
+    _say("nats", text)
 
 
 def _say(name: str, text: str) -> None:

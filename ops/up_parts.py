@@ -24,7 +24,6 @@ class Part:
 
     name: str
     wanted: Callable[[Settings], bool]
-    needs_nats: bool = True
     stop_s: float = STOP_DEADLINE_S
     how: str = ""
     """How to enable it, for a part that is off."""
@@ -57,7 +56,7 @@ def _has_discord(_: Settings) -> bool:
 
 
 PARTS: Final = (
-    Part("model", lambda settings: settings.demo_model, needs_nats=False),
+    Part("model", lambda settings: settings.demo_model),
     Part("dataflow", _always, stop_s=DATAFLOW_STOP_S),
     Part("gateway", _always),
     Part("slack", _has_slack, how="set SLACK_BOT_TOKEN and SLACK_APP_TOKEN: docs/slack.md"),

@@ -8,15 +8,19 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
+from ops.up_nats import ready_nats
 from shared.lock import running
+from shared.settings import Settings
 
 DEADLINE_S = 30
 
@@ -450,6 +454,47 @@ def test_a_killed_up_leaves_no_process(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_signal_stops_up_while_it_waits_for_nats(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        process = up(tmp_path, "--no-chat", NATS_URL=f"nats://127.0.0.1:{port}")
+        try:
+            silent.settimeout(DEADLINE_S)
+            waiting, _ = silent.accept()
+            with waiting:
+                process.send_signal(signal.SIGTERM)
+                _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+    assert process.returncode == 0, errors
+    assert "failed" not in errors
+
+
+def test_the_start_of_nats_leaves_nothing_that_a_fork_would_copy(tmp_path: Path) -> None:
+    threads, figures = threading.enumerate(), own_figures()
+    said: list[str] = []
+    settings = Settings(THREADWAX_HOME=tmp_path)
+    nats = asyncio.run(ready_nats(settings, said.append, lambda: said.append("meanwhile")))
+    assert nats is not None
+    try:
+        assert said[0] == "meanwhile"
+        assert said[1].startswith("ready      nats://127.0.0.1:")
+        assert threading.enumerate() == threads
+        assert own_figures() == figures
+    finally:
+        nats.close()
+
+
+def own_figures() -> list[str]:
+    """The lines of our figures that are not zero."""
+    lines = generate_latest().decode().splitlines()
+    return [
+        line for line in lines
+        if line.startswith("threadwax_") and "_created" not in line and not line.endswith(" 0.0")
+    ]  # fmt: skip
 
 
 def test_up_says_why_it_cannot_use_an_external_server(tmp_path: Path) -> None:

@@ -1,0 +1,60 @@
+"""The NATS server of `threadwax up`: the one of NATS_URL, or an embedded one.
+
+It must never leave a server behind that nobody watches.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from ops.embedded_nats import CannotRun, EmbeddedNats
+from ops.nats import set_up_exit_code, set_up_fault, set_up_streams
+from shared import lifecycle
+from shared.settings import Settings
+
+
+async def ready_nats(
+    settings: Settings, say: Callable[[str], None], meanwhile: Callable[[], None]
+) -> EmbeddedNats | None:
+    """Returns the embedded server when it can be used; None if NATS_URL is another, now set up.
+
+    `say` shows people one line about it; `meanwhile` is called while the server starts.
+
+    Raises:
+        CannotRun: it cannot be used; the text says why.
+        lifecycle.Stopped: a signal came first.
+    """
+    stop = asyncio.create_task(lifecycle.wait_for_stop())
+    nats = None
+    try:
+        if settings.nats_url is None:
+            nats = EmbeddedNats(settings, say)
+        meanwhile()
+        where = await lifecycle.unless_stopped(
+            stop, nats.start() if nats else _set_up(settings.nats_url or "", settings)
+        )
+    except BaseException:
+        if nats is not None:
+            nats.close()
+        raise
+    finally:
+        stop.cancel()
+        await asyncio.wait({stop})
+    say(f"ready      {where}")
+    return nats
+
+
+async def _set_up(url: str, settings: Settings) -> str:
+    from shared.nats_address import without_credentials
+
+    try:
+        await set_up_streams(
+            url,
+            keep_days=settings.keep_days,
+            partitions=settings.partitions,
+            replicas=settings.nats_replicas,
+        )
+    except Exception as error:
+        if (fault := set_up_fault(url, error)) is None:
+            raise
+        raise CannotRun(fault, set_up_exit_code(error)) from None
+    return f"{without_credentials(url)} (NATS_URL)"
