@@ -179,16 +179,6 @@ async def test_a_link_of_the_question_stays_a_link_in_an_answer_of_the_other_pro
         assert seen(two.world, ask) == [text]
 
 
-async def test_a_person_who_asks_twice_for_their_data_gets_it_from_each_process() -> None:
-    """Both files go to their own direct messages."""
-    async with two_processes() as two:
-        two.world.history = b"# What slack:T1-UADA asked"
-        for number in range(2):
-            two.send_to(number)
-            await two.slack.command("/export")
-        await two.slack.until(lambda: len(two.slack.bot_messages("DADA", None)) == 2)
-
-
 @pytest.mark.parametrize("when", ["later", "meanwhile"])
 async def test_somebody_asked_the_bot_in_the_other_process_and_goes_on_without_a_mention(
     when: str,
