@@ -50,6 +50,9 @@ GIVE_UP_AFTER_S: Final = 20.0
 """A command is not in Discord's history: its user is notified if it cannot be stored within this
 time."""
 
+TOO_LATE_S: Final = 4.0
+"""Discord shows an interaction as failed after 3 s. Its time is known to a second."""
+
 _SOURCE: Final = re.compile(r"discord-(?:i-)?(\d{1,20})(?:-|$)", re.ASCII)
 
 
@@ -79,6 +82,8 @@ class Interactions:
         self, interaction: Interaction, text: str, about: discord.Message | None = None
     ) -> None:
         """Take a question from a command; the answer replaces Discord's placeholder."""
+        if self._came_too_late(interaction):
+            return
         self._placeholders.expect(interaction)
         notes: list[str] = []
         ask = partial(self._ask, interaction, text, about, notes)
@@ -129,6 +134,8 @@ class Interactions:
 
     async def on_reset(self, interaction: Interaction) -> None:
         """Forget what was said here."""
+        if self._came_too_late(interaction):
+            return
 
         async def reset(location: Location) -> None:
             place = place_of(location, interaction.id, "place")
@@ -196,6 +203,8 @@ class Interactions:
             with suppress(*FAILURES):
                 form = form_for(owner, prompt_id, interaction.locale)
                 await interaction.response.send_modal(form)
+            return
+        if kind == "again" and self._came_too_late(interaction):
             return
         chosen = ""
         if kind in {"up", "down"}:
@@ -283,6 +292,15 @@ class Interactions:
             logger().exception("not taken", id=interaction.id)
             decided.set_result("not taken")
         await acknowledging
+
+    def _came_too_late(self, interaction: Interaction) -> bool:
+        """Whether Discord has shown it as failed, so that its person has perhaps repeated it."""
+        clock = self._context.clock
+        clock.saw_id(interaction.id)
+        is_late = clock.age_s(interaction.id) > TOO_LATE_S
+        if is_late:
+            logger().warning("ignored: Discord has shown it as failed", id=interaction.id)
+        return is_late
 
     async def _location(self, interaction: Interaction) -> Location:
         channel: Any = interaction.channel

@@ -21,6 +21,7 @@ from bots.slack.context import Context
 from bots.slack.deliveries import Deliveries
 from bots.slack.directory import Directory
 from bots.slack.errors import CALL_ERRORS, RETRY_S
+from bots.slack.freezes import Freezes
 from bots.slack.http_events import HttpEvents
 from bots.slack.ids import PLATFORM
 from bots.slack.interactions import Interactions
@@ -126,7 +127,8 @@ class Slack:
         Messages(context).register(app)
         Interactions(context).register(app)
         ignore_other_events(app)
-        deliveries = Deliveries(app, self._session)
+        freezes = Freezes()
+        deliveries = Deliveries(app, self._session, freezes)
         watching: list[asyncio.Task[None]] = []
         if settings.over_http and settings.signing_secret is not None:
             self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())
@@ -137,6 +139,7 @@ class Slack:
             await self._socket_mode.open()
             self.where = f"Slack, {self._socket_mode.connected()} connections{who}"
             watching.append(asyncio.create_task(self._socket_mode.watch()))
+        watching.append(asyncio.create_task(freezes.watch()))
         self.listening.set()
         closing = asyncio.create_task(self._closed.wait())
         try:
