@@ -343,7 +343,10 @@ async def test_without_traces_nothing_of_opentelemetry_is_imported(
         ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "4318"),
         ("", {"OTEL_TRACES_EXPORTER": "zipkin"}, "set it to otlp"),
         ("", {"OTEL_TRACES_SAMPLER_ARG": "2"}, "OTEL_TRACES_SAMPLER_ARG"),
-        ("", {"OTEL_BSP_MAX_QUEUE_SIZE": "-5"}, "max_queue_size must be"),
+        ("", {"OTEL_EXPORTER_OTLP_TIMEOUT": "abc"}, "OTEL_EXPORTER_OTLP_TIMEOUT must be"),
+        ("", {"OTEL_EXPORTER_OTLP_HEADERS": SECRET}, "OTEL_EXPORTER_OTLP_HEADERS must be"),
+        # The library's own check: a batch cannot be larger than the queue.
+        ("", {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9999"}, "max_export_batch_size must be"),
         ("", {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
     ],
 )
