@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from ops.named_file import NamedFile
+
 PROMPT_LIMIT_BYTES: Final = 1 << 20
 LARGEST: Final = 1e6
 MINUTES: Final = 60.0
@@ -61,7 +63,7 @@ class Dollars(click.ParamType[float]):
 @click.option(
     "--prompt",
     "prompt_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=NamedFile(exists=True),
     help="A file with another system prompt. Personas of channels stay.",
 )
 @click.option("--last", default=200, type=click.IntRange(1, 100_000), help="How many questions.")
