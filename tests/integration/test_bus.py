@@ -519,6 +519,26 @@ async def test_the_first_reply_is_kept(nats: NatsServer, bus: Bus) -> None:
     assert await stored(bus, names.REPLIES) == 1
 
 
+async def test_a_write_to_a_connection_that_has_just_gone_is_no_defect(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.12 raises a TypeError for it. Here, all versions do, so that 3.11 tests it, too."""
+
+    def as_in_3_12(_: object) -> None:
+        raise TypeError("'NoneType' object is not callable")
+
+    transport = bus.client._transport._io_writer.transport
+    monkeypatch.setattr(transport, "writelines", as_in_3_12)
+    transport.abort()
+    await asyncio.sleep(0)  # asyncio knows of it, and nats-py does not
+    assert bus.connected
+    for _ in range(2):  # the second time, without a flusher
+        await bus.client.publish("anything", b"")
+        await bus.client._flush_pending()
+        await bus.client._send_ping()
+    assert await bus.publish(question("ada", 1, "hello"), patience_s=20)
+
+
 async def test_a_reply_whose_acknowledgement_was_lost_is_stored_once(
     bus: Bus, far: Bus, proxy: TcpProxy
 ) -> None:
