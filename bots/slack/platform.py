@@ -17,6 +17,7 @@ from bots.platform import Later, Part, Publish
 from bots.slack.answer_blocks import SHAPE
 from bots.slack.api import client_of, new_session
 from bots.slack.bolt_app import ignore_other_events, make_app
+from bots.slack.commands import Commands
 from bots.slack.context import Context
 from bots.slack.deliveries import Deliveries
 from bots.slack.directory import Directory
@@ -125,6 +126,7 @@ class Slack:
             oauth = self._installations.oauth_settings(settings)
         app = make_app(client_of(None, settings.api_url, self._session), context, oauth)
         Messages(context).register(app)
+        Commands(context).register(app)
         Interactions(context).register(app)
         ignore_other_events(app)
         freezes = Freezes()
