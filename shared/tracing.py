@@ -17,7 +17,8 @@ from shared.traces.span import OFF, Span, caller
 from shared.traces.variables import check
 
 if TYPE_CHECKING:
-    from shared.messages import AnyEvent, Ask, Event, Reply
+    from shared.messages import AnyEvent, Ask, Event
+    from shared.replies import Reply
     from shared.traces.export import Traces
 
 __all__ = ["OFF", "Span"]

@@ -38,7 +38,7 @@ from bots.split_text import Length
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.lock import AlreadyRunning, locked
-from shared.messages import Partial, Reply
+from shared.replies import Partial, Reply
 from shared.tasks import end
 
 SAVE_EVERY_S: Final = 1.0

@@ -20,10 +20,7 @@ from bots.slack.ids import is_ts, said_at
 from bots.slack.metadata import read_metadata
 from bots.slack.origin import Origin
 from bots.slack.payloads import EMPTY, mapping, mappings, text, value
-from bots.slack.wording import (
-    ERASING,
-    NOT_YOURS,
-)
+from bots.slack.wording import ERASING, NOT_YOURS
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.messages import Again, AnyEvent, Forget, Rate, Stop

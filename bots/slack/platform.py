@@ -36,9 +36,10 @@ from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
-from shared.messages import Address, Partial, Reply
+from shared.messages import Address
 from shared.own_history import own_history
 from shared.receipts import Receipts
+from shared.replies import Partial, Reply
 from shared.tasks import end
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
 from shared import log, names, user_names
-from shared.messages import Again, AnyEvent, Ask, Edited, Event, Forget, Reply
+from shared.messages import Again, AnyEvent, Ask, Edited, Event, Forget
 from shared.recent import RecentMap
+from shared.replies import Reply
 from shared.traces.ids import SpanIds, root_of, sent_in
 from shared.traces.recording import Calling, Publishing, Step, harmless
 from shared.traces.sending import Sending

@@ -10,7 +10,8 @@ from bots.platform import Part
 from bots.slack.platform import Slack
 from bots.slack.wording import TOO_LONG
 from shared.bus import TooLarge
-from shared.messages import Ask, Deleted, Edited, Partial, Rate
+from shared.messages import Ask, Deleted, Edited, Rate
+from shared.replies import Partial
 from shared.tasks import end
 from tests.contract.test_slack_answers import answered, asked, seen
 from tests.contract.test_slack_messages import nothing_more, prompt

@@ -13,7 +13,8 @@ import pytest_asyncio
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared.bus import Bus
-from shared.messages import Ask, Place, Reply, Stop
+from shared.messages import Ask, Place, Stop
+from shared.replies import Reply
 from tests.fakes.model import FakeModel
 from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question

@@ -21,9 +21,10 @@ from shared import names, quota, streams
 from shared.bus import CUT, Bus, OverQuota, StoreFull
 from shared.connection import REQUEST_TIMEOUT_S, Unavailable
 from shared.follow import Position, follow
-from shared.messages import REPLY_LIMIT_BYTES, Deleted, Forget, Reply, Reset, Stop
+from shared.messages import Deleted, Forget, Reset, Stop
 from shared.pull import Pull, consume
 from shared.quota import Quotas
+from shared.replies import REPLY_LIMIT_BYTES, Partial, Reply
 from shared.streams import ensure_reply_consumer
 from shared.tasks import end
 from tests.fakes.tcp_proxy import TcpProxy, Way
@@ -821,8 +822,6 @@ async def test_our_own_close_is_not_reported(nats: NatsServer, logged: list[Any]
 
 async def test_sending_a_partial_never_waits(nats: NatsServer, bus: Bus) -> None:
     """Without a server the partial is dropped."""
-    from shared.messages import Partial  # noqa: PLC0415
-
     nats.kill()
     await until(lambda: not bus.connected)
     shown = Partial(

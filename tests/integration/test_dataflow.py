@@ -21,18 +21,8 @@ from ops.nats_server import NatsServer
 from shared import names, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus, TooLarge
-from shared.messages import (
-    Again,
-    Attachment,
-    Deleted,
-    Edited,
-    Event,
-    Partial,
-    Place,
-    Quote,
-    Reset,
-    Stop,
-)
+from shared.messages import Again, Attachment, Deleted, Edited, Event, Place, Quote, Reset, Stop
+from shared.replies import Partial
 from tests.fakes.model import FakeModel, Fault, default_reply
 from tests.running import Running, answer_to, dataflow, direct, question
 
