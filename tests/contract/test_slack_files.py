@@ -308,10 +308,7 @@ def test_the_manifest_requests_what_the_adapter_needs() -> None:
 
 
 async def diagnosis(slack: FakeSlack, **changes: str | None) -> list[Finding]:
-    values = {
-        "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-        "SLACK_CONFIG_TOKEN": BOT_TOKEN, **changes,
-    }  # fmt: skip
+    values = {**slack.env, "SLACK_CONFIG_TOKEN": BOT_TOKEN, **changes}
     settings = {k: v for k, v in values.items() if v is not None}
     return await slack_findings(SlackSettings.model_validate(settings))
 
