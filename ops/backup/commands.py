@@ -44,7 +44,7 @@ LOST: Final = (
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 def backup(*, file: Path) -> None:
-    """Write conversations, questions, answers and settings of streams to FILE, while all runs.
+    """Write all questions, answers and conversations to FILE, while everything keeps running.
 
     FILE contains everything that people said, readable: keep it as private as they would. It must
     not exist yet, and appears when it is complete:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 HELP: Final = """Train a model of your own on conversations, and list what was trained.
 
 \b
-threadwax finetune local --data chats.jsonl --name mine
-THREADWAX_MODEL=local:mine threadwax up
+  threadwax finetune local --data chats.jsonl --name mine
+  THREADWAX_MODEL=local:mine threadwax up
 
 Each line of the data is one conversation that ends with an answer, in OpenAI's chat format:
 
 \b
-{"messages": [{"role": "user", "content": "Who repairs the lift?"},
- {"role": "assistant", "content": "Call Priya, extension 12."}]}
+  {"messages": [{"role": "user", "content": "Who repairs the lift?"},
+   {"role": "assistant", "content": "Call Priya, extension 12."}]}
 
 docs/finetuning.md explains the rest.
 """

@@ -349,7 +349,7 @@ async def test_the_doctor_names_everything_that_is_missing() -> None:
         ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "refuses SLACK_BOT_TOKEN: invalid_auth"),
         ({"SLACK_APP_TOKEN": "xapp-wrong"}, "refuses SLACK_APP_TOKEN: invalid_auth"),
         ({"SLACK_BOT_TOKEN": None}, "SLACK_BOT_TOKEN is not set"),
-        ({"SLACK_APP_TOKEN": None}, "neither SLACK_APP_TOKEN nor a signing secret"),
+        ({"SLACK_APP_TOKEN": None}, "neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set"),
         ({"SLACK_API_URL": "http://127.0.0.1:9/api/"}, "does not answer"),
         (
             {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN},

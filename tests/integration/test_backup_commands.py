@@ -192,3 +192,12 @@ def test_a_command_that_needs_a_file_says_so(tmp_path: Path, command: tuple[str,
     code, _, errors = run(tmp_path, *THREADWAX, *command, "-")
     assert code == 2
     assert "- does not stand for standard input or output here: name a file" in errors
+
+
+def test_a_folder_that_does_not_exist_is_named(home: Path, tmp_path: Path) -> None:
+    """With what to do about it."""
+    nowhere = tmp_path / "nowhere"
+    code, _, errors = run(home, *THREADWAX, "backup", str(nowhere / "archive.tar"))
+    assert code == 1
+    wanted = f"backup: {nowhere}: there is no such folder: create it, or choose another"
+    assert errors.splitlines()[-1] == wanted
