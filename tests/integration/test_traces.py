@@ -261,6 +261,9 @@ async def test_a_receiver_that_refuses_or_hangs_delays_nothing(world: World) -> 
     world.receiver.status = 200
     await answer_to(world.bus, question("ada", 3, "hello"))
     await world.until("ada-3", "answer")
+    async with asyncio.timeout(DEADLINE_S):
+        while "traces are taken again" not in log.read_text():
+            await asyncio.sleep(0.05)  # its thread has still to read the receiver's response
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     about = [line for line in lines if line["event"].startswith("traces")]
     assert [line["event"] for line in about] == ["traces are not taken", "traces are taken again"]
