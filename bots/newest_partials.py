@@ -11,7 +11,7 @@ from typing import Final
 from nats.aio.msg import Msg
 from pydantic import ValidationError
 
-from shared.messages import Partial
+from shared.replies import Partial
 from shared.tasks import end
 
 EVERY_S: Final = 0.05

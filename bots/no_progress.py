@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from shared.messages import Again, AnyEvent, Ask, Partial
+from shared.messages import Again, AnyEvent, Ask
+from shared.replies import Partial
 
 NO_PROGRESS_S: Final = 15.0
 """Longer than the dataflow takes to report, even right after its start."""

@@ -18,8 +18,8 @@ from bots.platform import ChatPlatform, Forbidden, Gone, Later, Never, Part
 from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Reply
 from shared.receipts import Claim, Posted, Receipts
+from shared.replies import Reply
 
 GIVE_UP_AFTER_S: Final = 24 * 3600.0
 """A reply older than this becomes a dead letter, but only after `TRIED_FOR_S` of trying."""

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
-from shared.messages import Address, AnyEvent, Partial, Reply
+from shared.messages import Address, AnyEvent
+from shared.replies import Partial, Reply
 
 Publish = Callable[[AnyEvent], Awaitable[bool]]
 """Stores an event on disk: True if it is new, False if it was stored before.

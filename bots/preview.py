@@ -11,9 +11,9 @@ from typing import Final
 from bots.claims import Claims
 from bots.platform import ChatPlatform
 from shared.log import logger
-from shared.messages import Partial
 from shared.receipts import Claim
 from shared.recent import RecentMap, RecentSet
+from shared.replies import Partial
 
 PREVIEW_ENDS_WITHIN_S: Final = 10.0
 """A call that shows a partial is cancelled after this: the answer matters more."""

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from shared import names
 from shared.bus import Bus
-from shared.messages import Reply
+from shared.replies import Reply
 
 
 async def read_reply(bus: Bus, message: Msg) -> Reply | None:

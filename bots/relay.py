@@ -26,9 +26,10 @@ from bots.thread_order import Delivery, Thread, ThreadOrder, ThreadQueue, thread
 from shared import metrics, names, tracing
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import AnyEvent, Partial
+from shared.messages import AnyEvent
 from shared.pull import Pull, consume
 from shared.receipts import Receipts
+from shared.replies import Partial
 from shared.streams import ACK_WAIT_S, ensure_reply_consumer
 from shared.tasks import end
 

@@ -18,8 +18,8 @@ from bots.preview import Previews
 from bots.thread_order import Delivery
 from shared import metrics, tracing
 from shared.log import logger
-from shared.messages import Reply
 from shared.receipts import SHOWN, Claim, Posted, Receipts
+from shared.replies import Reply
 
 DEFECTS_LIMIT: Final = 3
 """After this many defects with one reply its person gets a notice instead.

@@ -13,9 +13,10 @@ from typing import Final
 from nats.aio.msg import Msg
 
 from shared.log import logger
-from shared.messages import Place, Reply
+from shared.messages import Place
 from shared.receipts import Receipts
 from shared.recent import RecentSet
+from shared.replies import Reply
 
 FINISHED_KEPT: Final = 4096
 """Finished replies that this process remembers; older ones are looked up in the receipts."""

@@ -25,7 +25,7 @@ from dataflow.pending import Ending, Pending
 from dataflow.question_queue import QuestionQueue
 from dataflow.request import Request, TooLong
 from dataflow.user_budget import Notice, UserBudget
-from shared.messages import Reply
+from shared.replies import Reply
 
 TOO_LONG: Final = (
     "Your message is longer than this model can read. Please shorten it or send it in pieces."

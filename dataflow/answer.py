@@ -22,7 +22,7 @@ from dataflow.variants import Variant
 from shared import metrics, tracing
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Journaled, Outcome, Reply, Timings, Usage
+from shared.replies import Journaled, Outcome, Reply, Timings, Usage
 
 NO_ROOM: Final = (
     "My store of answers is full, so I cannot answer at the moment. "

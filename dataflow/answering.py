@@ -19,7 +19,8 @@ from dataflow.overdue import Overdue
 from dataflow.variants import Variants
 from shared import metrics
 from shared.bus import Bus
-from shared.messages import Ask, Journaled
+from shared.messages import Ask
+from shared.replies import Journaled
 from shared.tuning import GarbageForCalls
 
 OnResult = Callable[[str, Journaled | Summarized], None]

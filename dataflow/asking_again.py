@@ -10,7 +10,8 @@ from dataflow.asked_again import EarlierQuestion, ask_of, from_pending, from_tur
 from dataflow.memory import Memory
 from dataflow.pending import Ending, Pending
 from dataflow.question_queue import QuestionQueue
-from shared.messages import Again, Edited, Place, Reply
+from shared.messages import Again, Edited, Place
+from shared.replies import Reply
 
 NOT_REMEMBERED: Final = (
     "I no longer remember that question, so I cannot answer it again. Please send it once more."

@@ -15,7 +15,8 @@ from dataflow.model.errors import ModelError
 from dataflow.model.request_body import Asker
 from shared import metrics
 from shared.log import logger
-from shared.messages import BackgroundCall, Place
+from shared.messages import Place
+from shared.replies import BackgroundCall
 
 CALLS_LIMIT: Final = 4
 ANSWERS_PER_CALL: Final = 8

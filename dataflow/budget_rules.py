@@ -14,8 +14,9 @@ from dataflow.budget_wording import amount
 from dataflow.tokens import message_tokens
 from shared.budgets import Budgets, most_generous
 from shared.experiments import Experiment, experiment_for
-from shared.messages import Ask, Place, Reply, Usage
+from shared.messages import Ask, Place
 from shared.prices import Price, cost_microdollars, price_of
+from shared.replies import Reply, Usage
 
 YOURS: Final = "Your budget"
 YOUR_ROLES: Final = "The budget of your role"

@@ -36,14 +36,13 @@ from shared.messages import (
     Deleted,
     Edited,
     Forget,
-    Journaled,
     Linked,
-    Outcome,
     Place,
     Reset,
     Stop,
     Unlinked,
 )
+from shared.replies import Journaled, Outcome
 
 TOO_MANY: Final = "You have too many unanswered questions. Please wait until some are answered."
 

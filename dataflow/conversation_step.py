@@ -19,7 +19,8 @@ from dataflow.partitions.in_memory import Conversing
 from dataflow.retention import Kept
 from dataflow.tokens import Window
 from shared.log import logger
-from shared.messages import Ask, Journaled
+from shared.messages import Ask
+from shared.replies import Journaled
 
 ANNOUNCE_WAITS_AFTER: Final = timedelta(seconds=1)
 """A wait is announced once it has lasted this long. Most end sooner: people see a reply a moment

@@ -17,7 +17,7 @@ from shared import names, user_names
 from shared.bus import ANSWERED_ALREADY, Bus
 from shared.dead_letters import OUTCOME, QUEUE, Outcome, Replay, why_not
 from shared.log import logger
-from shared.messages import Reply
+from shared.replies import Reply
 
 REPLAYED: Final = Replay(
     Outcome.REPLAYED, "Replayed. If it still cannot be read, it comes back as a new dead letter."

@@ -12,7 +12,8 @@ from typing import Final
 from dataflow.model.status import Queued, Waiting, sentence
 from dataflow.overdue import Overdue
 from shared.bus import Bus
-from shared.messages import Ask, Partial
+from shared.messages import Ask
+from shared.replies import Partial
 
 PARTIAL_EVERY_S: Final = 0.05
 """The text is sent at most this often, since nobody could see more."""

@@ -14,7 +14,8 @@ from dataflow.request import Request
 from dataflow.summary import Fold
 from dataflow.truncation import ChatMessage
 from dataflow.turn import Turn
-from shared.messages import Ask, BackgroundCall, Forget, Outcome, Place
+from shared.messages import Ask, Forget, Place
+from shared.replies import BackgroundCall, Outcome
 
 INTERNAL: Final = "Something went wrong inside this bot, and it was logged. Please ask again."
 """The reply to a question that met a defect of ours."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from dataflow.effects import Erase
-from shared.messages import Ask, Forget, Reply
+from shared.messages import Ask, Forget
+from shared.replies import Reply
 
 
 class Forgetting:

@@ -6,7 +6,8 @@ Pure.
 from dataclasses import dataclass
 
 from dataflow.effects import LinkDone, PlaceDecision, Recalled, Summarized
-from shared.messages import AnyEvent, Journaled
+from shared.messages import AnyEvent
+from shared.replies import Journaled
 
 
 @dataclass(frozen=True, slots=True)

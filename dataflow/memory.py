@@ -17,7 +17,8 @@ from dataflow.thread_starts import ThreadStart, ThreadStarts
 from dataflow.tokens import FIRST_RATIO, Window, corrected_ratio
 from dataflow.turn import Context, Turn, turn_of
 from dataflow.turns import Turns
-from shared.messages import Ask, BackgroundCall, Place, Reply
+from shared.messages import Ask, Place
+from shared.replies import BackgroundCall, Reply
 
 NOT_ASKED: Final = Request((), 0)
 """The request of a question that this run did not ask the model."""

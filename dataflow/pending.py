@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dataflow.audience import same_thread
-from shared.messages import Ask, Edited, Outcome, Reply, Stop
+from shared.messages import Ask, Edited, Stop
+from shared.replies import Outcome, Reply
 
 FORGOTTEN: Final = "(forgotten)"
 """The text of a question whose user is forgotten. It must not be empty."""

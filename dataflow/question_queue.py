@@ -16,7 +16,8 @@ from dataflow.audience import same_thread
 from dataflow.effects import Wait
 from dataflow.model.status import Queued
 from dataflow.pending import QUEUED, Pending
-from shared.messages import Place, Reply
+from shared.messages import Place
+from shared.replies import Reply
 
 IN_PROGRESS_LIMIT: Final = 3
 """Questions of one user that are in progress at the same time, in different threads."""

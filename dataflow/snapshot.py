@@ -14,7 +14,8 @@ from dataflow.pending import Ending, Pending
 from dataflow.question_queue import LatestReply
 from dataflow.thread_starts import ThreadStart
 from dataflow.turn import Turn
-from shared.messages import Ask, BackgroundCall, Edited, Forget, Outcome
+from shared.messages import Ask, Edited, Forget
+from shared.replies import BackgroundCall, Outcome
 
 
 @dataclass(slots=True)  # not frozen, which would make each of them slower

@@ -34,7 +34,8 @@ from dataflow.thread_starts import ThreadStarts
 from dataflow.tokens import Window, message_tokens
 from dataflow.turn import Turn
 from dataflow.turns import Turns
-from shared.messages import BackgroundCall, Journaled, Place
+from shared.messages import Place
+from shared.replies import BackgroundCall, Journaled
 
 UNREPORTED_LIMIT: Final = 8
 """Background calls that wait for a reply to report them. Older ones are only in the metrics."""

@@ -5,7 +5,7 @@ Pure.
 
 from dataflow.request import Request
 from dataflow.tokens import estimated_tokens
-from shared.messages import Usage
+from shared.replies import Usage
 
 
 def usage_so_far(request: Request, said: str) -> Usage:

@@ -14,7 +14,8 @@ from dataflow.budget_wording import refusal
 from dataflow.effects import PlaceDecision, ReservePlace, SettlePlace
 from dataflow.pending import Pending
 from dataflow.request import Request
-from shared.messages import Ask, Reply
+from shared.messages import Ask
+from shared.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)

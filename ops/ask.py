@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from bots.gateway.events import MESSAGE_ID, PLATFORM, prompt_id_of
 from bots.terminal.sanitizing import sanitized
 from shared import names, user_names
-from shared.messages import Partial
 from shared.nats_address import EMBEDDED, address_of, without_credentials
 from shared.nats_client import NatsClient
+from shared.replies import Partial
 from shared.settings import Settings
 
 CONNECT_TIMEOUT_S: Final = 5

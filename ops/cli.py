@@ -236,7 +236,7 @@ def chat(*, user: str | None) -> None:
 )
 @click.argument("text")
 def ask(*, user: str, timeout_s: float, text: str) -> None:
-    """Ask one question and print the answer.
+    """Ask one question and print the answer. The bot must be running, for example `threadwax up`.
 
     Exit code 0: the question was answered. 1: it was refused, failed, or was not answered in
     time; standard error says why. 2: wrong usage. 130: Ctrl-C.

@@ -13,7 +13,7 @@ from ops.recorded import since as with_since
     "--by",
     type=click.Choice(["user", "day", "model", "place", "experiment"]),
     default="day",
-    help="What to add up by. Days are those of UTC.",
+    help="What to print a line for. Days are those of UTC.",
 )
 @with_since
 @with_json

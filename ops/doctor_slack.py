@@ -34,7 +34,7 @@ async def slack_findings(settings: SlackSettings | None = None) -> list[Finding]
         token = settings.bot_token
         client = client_of(token.get_secret_value() if token else None, settings.api_url, session)
         who, found = await _bot(settings, client)
-        found += await _way_in(settings, client)
+        found += await _connection(settings, client)
         found += await _subscriptions(settings, client, who)
         by_reason: dict[str, Finding] = {}
         for finding in found:
@@ -78,14 +78,21 @@ def _scopes(response: AsyncSlackResponse, url: str) -> list[Finding]:
     ]
 
 
-async def _way_in(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
+async def _connection(settings: SlackSettings, client: AsyncWebClient) -> list[Finding]:
     if settings.over_http:
         text = f"HTTP on {settings.host}:{settings.port}, signed"
         advice = "make it reachable over https, and set the app's request URLs to it"
-        return [Finding("ok", "way in", text, advice)]
+        return [Finding("ok", "connection", text, advice)]
     if settings.app_token is None:
         advice = f"set SLACK_APP_TOKEN (xapp-..., scope connections:write) from {_TOKENS}"
-        return [Finding("fail", "way in", "neither SLACK_APP_TOKEN nor a signing secret", advice)]
+        return [
+            Finding(
+                "fail",
+                "connection",
+                "neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set",
+                advice,
+            )
+        ]
     try:
         await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
     except CALL_ERRORS as error:
@@ -135,7 +142,7 @@ def manifest_findings(manifest: Mapping[str, Any], *, socket: bool) -> list[Find
     if not (of_app.get("interactivity") or {}).get("is_enabled"):
         found.append(Finding("fail", "buttons", "interactivity is off", _MANIFEST))
     if socket and not of_app.get("socket_mode_enabled"):
-        found.append(Finding("fail", "way in", "Socket Mode is off", _MANIFEST))
+        found.append(Finding("fail", "connection", "Socket Mode is off", _MANIFEST))
     if not features.get("agent_view"):
         found.append(Finding("warn", "agent", "the app is not declared as an agent", _MANIFEST))
     return found or [Finding("ok", "events", f"all {len(EVENTS)} are subscribed")]

@@ -19,8 +19,9 @@ from ops.finetune.served import adapter_file, adapters_of_experiments, system_pr
 from ops.ports import HOST
 from shared import lifecycle
 from shared.lock import AlreadyRunning, locked
+from shared.model_settings import LOCAL
 from shared.private_file import private_file
-from shared.settings import LOCAL, Settings
+from shared.settings import Settings
 
 MODEL_NAME: Final = "demo"
 

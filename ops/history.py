@@ -24,7 +24,7 @@ def history(user: str, since: datetime | None, *, as_json: bool) -> None:
         user_names.split_user(user)
     except user_names.BadName:
         click.echo(
-            f"{user!r} is no user: write it as platform:name, such as terminal:ada. "
+            f"{user!r} is not a user: write it as platform:name, such as terminal:ada. "
             "`threadwax usage --by user` lists them",
             err=True,
         )

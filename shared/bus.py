@@ -20,9 +20,9 @@ from shared import metrics, names, quota, tracing, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT
 from shared.group_commit import ANSWERED_ALREADY, GroupCommit
 from shared.log import logger
-from shared.messages import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 from shared.publishing import OverQuota, Publishing, StoreFull, TooLarge
 from shared.quota import Quotas
+from shared.replies import REPLY_LIMIT_BYTES, Journaled, Partial, Reply
 
 __all__ = [
     "ANSWERED_ALREADY",

@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
@@ -18,15 +17,9 @@ from shared import metrics, names
 from shared.log import logger
 from shared.nats_address import EMBEDDED, BadAddress, address_of, without_credentials
 from shared.nats_client import NatsClient
-from shared.nats_errors import (
-    NO_JETSTREAM,
-    NOT_RUNNING,
-    Fault,
-    UnfitServer,
-    fault_of,
-    not_allowed,
-)
+from shared.nats_errors import NO_JETSTREAM, NOT_RUNNING, Fault, not_allowed
 from shared.nats_outage_log import OutageLog
+from shared.nats_refusals import Refusals
 from shared.private_file import private_text
 from shared.retrying import TRANSIENT, Retrying
 from shared.tasks import end
@@ -56,16 +49,10 @@ RECONNECT_WAIT_S: Final = 0.25
 PING_INTERVAL_S: Final = 2
 """With two outstanding pings, a server that hangs is noticed after 6 s."""
 
-REFUSALS_LIMIT: Final = 100
-"""The most different refusals logged per connection, each once: retries are refused again."""
-
 PENDING_BYTES: Final = 16 << 20
 """Buffer for writes during a reconnect; a burst fills the default of 2 MiB."""
 
 _CONNECT_S: Final = 2
-
-_HANG_UP: Final = (ConnectionResetError, BrokenPipeError)
-"""How a connection ends after the server has said why it refuses."""
 
 
 class Unavailable(Exception):
@@ -101,12 +88,7 @@ class Connection:
         self._on_reconnect: set[Callable[[], None]] = set()
         self._closing = False
         self._retrying = Retrying(lambda: self.connected, lambda: self.settles_in_s)
-        self._refusals: set[str] = set()
-        self._denied = asyncio.Event()
-        self._hopeless = asyncio.Event()
-        self._refusing: set[str] = set()
-        """The listed servers that cannot be used until a person changes something."""
-        self._last_error: BaseException | None = None
+        self._refusals = Refusals(self._address)
 
     @classmethod
     async def connect(
@@ -190,7 +172,7 @@ class Connection:
                 error_cb=self._failed,
             )
         )
-        hopeless = asyncio.create_task(self._hopeless.wait())
+        hopeless = asyncio.create_task(self._refusals.hopeless.wait())
         error: BaseException | None = TimeoutError()
         try:
             await asyncio.wait(
@@ -202,22 +184,21 @@ class Connection:
                 error = connecting.exception()
         finally:
             await end(connecting, hopeless)
-        if error is None or isinstance(error, TRANSIENT):
-            if error is None:
-                return None
-            fault = fault_of(self._last_error or error, self._address)
-            return replace(fault, final=fault.final and self._hopeless.is_set())
+        if error is None:
+            return None
+        if isinstance(error, TRANSIENT):
+            return self._refusals.fault_behind(error)
         raise error
 
     async def _denied_of(self, needs: str) -> Fault | None:
         """Why this process cannot work with the server; None if it can, or if that is unknown."""
         call = self.client.request(names.api_subject(needs), timeout=REQUEST_TIMEOUT_S)
         asking = asyncio.create_task(call)
-        denied = asyncio.create_task(self._denied.wait())
+        denied = asyncio.create_task(self._refusals.denied.wait())
         await asyncio.wait({asking, denied}, return_when=asyncio.FIRST_COMPLETED)
         await end(asking, denied)
-        if self._denied.is_set():
-            return not_allowed(str(self._last_error), self._address)
+        if self._refusals.denied.is_set():
+            return not_allowed(str(self._refusals.last_error), self._address)
         nobody = not asking.cancelled() and isinstance(
             asking.exception(), nats.errors.NoRespondersError
         )
@@ -229,7 +210,7 @@ class Connection:
             logger().warning("nats lost: reconnecting", server=self.server)
 
     async def _back(self) -> None:
-        self._refusals.clear()
+        self._refusals.over()
         metrics.connected.set(1)
         logger().warning("nats is back", server=self.server)
         for call in tuple(self._on_reconnect):
@@ -240,32 +221,9 @@ class Connection:
             self._on_closed()
 
     async def _failed(self, error: Exception) -> None:
-        # `_lost` reports a lost connection; other errors here are refusals.
-        text = str(error).lower()
-        if self._last_error is None or not isinstance(error, _HANG_UP):
-            self._last_error = error  # a server's reason explains more than its hang-up after it
-        fault = fault_of(error, self._address)
-        if fault.final or isinstance(error, UnfitServer):
-            at = self.client._current_server  # noqa: SLF001
-            self._refusing.add(at.uri.netloc if at else "")
-            if len(self._refusing) >= len(set(self._address.servers)):
-                self._hopeless.set()
-            if self.client.is_reconnecting and fault.why not in self._refusals:
-                self._refusals.add(fault.why)
-                logger().error(
-                    "nats cannot be used now",
-                    server=self.server,
-                    why=fault.why,
-                    remedy=fault.remedy,
-                )
-        if "permissions violation" in text:
-            self._denied.set()
-        if "permissions violation" in text or isinstance(error, nats.errors.SlowConsumerError):
-            if text not in self._refusals and len(self._refusals) < REFUSALS_LIMIT:
-                self._refusals.add(text)
-                logger().error("nats refused", error=str(error))
-        else:
-            logger().debug("nats error", error=str(error))
+        at = self.client._current_server  # noqa: SLF001
+        server = at.uri.netloc if at else ""
+        self._refusals.heard(error, server, is_reconnecting=self.client.is_reconnecting)
 
     @property
     def connected(self) -> bool:

@@ -22,6 +22,7 @@ class _Process:
     """Holds the process's logger: making one takes as long as writing a line."""
 
     logger: Any = structlog.get_logger()
+    name = ""
     of_libraries: logging.Handler | None = None
 
 
@@ -33,7 +34,7 @@ def set_up(level: str, *, process: str) -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     human = sys.stderr.isatty()
     before: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _add_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
         structlog.processors.format_exc_info,
@@ -52,7 +53,7 @@ def set_up(level: str, *, process: str) -> None:
         else structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
+    _Process.name = process
     _Process.logger = structlog.get_logger().bind()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_library_formatter(before, human=human))
@@ -76,6 +77,12 @@ def _library_formatter(before: list[Any], *, human: bool) -> logging.Formatter:
             ),
         ],
     )
+
+
+def _add_process(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:
+    """Says which process writes a line: a context variable would be missing in other threads."""
+    line.setdefault("process", _Process.name)
+    return line
 
 
 def _escape_controls(_: Any, __: str, line: dict[str, Any]) -> dict[str, Any]:

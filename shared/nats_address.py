@@ -87,7 +87,7 @@ def address_of(url: str) -> Address:
 def without_credentials(url: str) -> str:
     """An address in a form that is safe to show."""
     if url.startswith(EMBEDDED):
-        return f"the server of {Path(url.removeprefix(EMBEDDED)).parent.parent}"
+        return f"the data folder {Path(url.removeprefix(EMBEDDED)).parent.parent}"
     try:
         if urlsplit(url).scheme in {"http", "https"}:
             return _netloc(urlsplit(url))

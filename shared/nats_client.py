@@ -7,9 +7,11 @@ import asyncio
 
 from nats.aio.client import Client, Srv
 from nats.aio.msg import Msg
+from nats.aio.transport import TcpTransport
 
 from shared.nats_address import Address
 from shared.nats_errors import UnfitServer, unfit
+from shared.nats_transport import JoiningTransport
 
 
 class NatsClient(Client):
@@ -45,13 +47,15 @@ class NatsClient(Client):
     async def _connect_to_server(self, s: Srv) -> None:
         self._abort()  # what is left of an attempt with another server of the list
         await super()._connect_to_server(s)
+        if type(self._transport) is TcpTransport:
+            self._transport = JoiningTransport(self._transport)
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:  # noqa: FBT001, FBT002
         if status == Client.DISCONNECTED:  # this server of the list is no good: on to the next one
             self._abort()
             self._transport = None
         writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None and writer.is_closing():  # Python 3.12.1 raises a TypeError then
+        if writer is not None and writer.is_closing():  # nothing can be written any more
             self._pending.clear()
             self._pending_data_size = 0
         await super()._close(status, do_cbs)

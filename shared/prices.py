@@ -14,7 +14,7 @@ from pydantic_settings import NoDecode
 from shared.setting_kinds import from_json, text_of_file
 
 if TYPE_CHECKING:  # every process reads its settings, and not all of them need the messages
-    from shared.messages import Usage
+    from shared.replies import Usage
 
 PER_TOKENS: Final = 1_000_000
 """Prices are in dollars per this many tokens, so a price is also microdollars per token."""

@@ -6,7 +6,7 @@ the whole reply is finished. Nothing is deleted here: old receipts expire.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -48,11 +48,13 @@ class Claim(Enum):
 class Posted:
     """The part was posted; `receipt` is the platform's id for it.
 
-    `finished`: the whole reply is done; only the first part's receipt says so.
+    `finished`: the whole reply is done; only the first part's receipt says so. `revision` is needed
+    to claim it anew.
     """
 
     receipt: str
     finished: bool = False
+    revision: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,11 @@ class Receipts:
 
         return await self._bus.until_done(once)
 
-    async def take_over(self, key: str, held: Held) -> Claim | Posted | Held:
-        """Takes the claim of a process that does not answer, unless it has changed meanwhile."""
+    async def take_over(self, key: str, found: Held | Posted) -> Claim | Posted | Held:
+        """Claims what another process holds or has posted, unless it has changed meanwhile."""
 
         async def once() -> Claim | Posted | Held:
-            newest = await self._put_claim(key, revision=held.revision)
+            newest = await self._put_claim(key, revision=found.revision)
             return Claim.TRIED if newest is None else await self._known(key, at_least=newest)
 
         return await self._bus.until_done(once)
@@ -166,7 +168,7 @@ class Receipts:
     def _meaning(self, found: api.RawStreamMsg) -> Claim | Posted | Held:
         value = (found.data or b"").decode()
         if receipt := value.removesuffix(_FINISHED):
-            return Posted(receipt, value.endswith(_FINISHED))
+            return Posted(receipt, value.endswith(_FINISHED), found.seq or 0)
         owner = (found.headers or {}).get(_OWNER, "")
         if owner in {"", self._owner}:
             return Claim.TRIED

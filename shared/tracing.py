@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 from shared.traces.ids import sent_in
 from shared.traces.settings import TraceSettings
 from shared.traces.span import OFF, Span, caller
+from shared.traces.variables import check
 
 if TYPE_CHECKING:
-    from shared.messages import AnyEvent, Ask, Event, Reply
+    from shared.messages import AnyEvent, Ask, Event
+    from shared.replies import Reply
     from shared.traces.export import Traces
 
 __all__ = ["OFF", "Span"]
@@ -38,7 +40,7 @@ OTHER_EXPORTER: Final = (
     "OTEL_TRACES_EXPORTER is neither otlp nor none: set it to otlp, or remove it"
 )
 WRONG_VALUE: Final = (
-    "a variable of OpenTelemetry has a wrong value ({why}): correct or remove it, or set "
+    "a variable of OpenTelemetry has a wrong value: {why}. Correct or remove it, or set "
     "OTEL_SDK_DISABLED=true for a start without traces"
 )
 
@@ -81,12 +83,14 @@ def start(process: str) -> None:
     if missing:
         raise CannotTrace(NOT_INSTALLED)
     os.environ.update(_Process.variables)  # where the library reads them
-    # Imported here, so that a process without traces does not import the library.
+    os.environ.setdefault("OTEL_TRACES_SAMPLER_ARG", "1.0")  # as without it, but with no warning
     try:
+        check(variables)
+        # Imported here, so that a process without traces does not import the library.
         from shared.traces.export import Traces  # noqa: PLC0415
 
         _Process.traces = Traces(process)
-    except ValueError as error:  # the library checks its own variables, some at its import
+    except ValueError as error:  # the library checks some variables, too, also at its import
         raise CannotTrace(WRONG_VALUE.format(why=error)) from None
 
 

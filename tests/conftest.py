@@ -15,7 +15,7 @@ from shared import log
 from tests.asking import asker  # noqa: F401  (a fixture)
 from tests.fakes.model import FakeModel
 from tests.fixtures_database import database_url, own_postgres, postgres  # noqa: F401  (fixtures)
-from tests.fixtures_nats import bus, nats  # noqa: F401  (fixtures)
+from tests.fixtures_nats import bus, nats, shared_nats  # noqa: F401  (fixtures)
 
 # `threadwax up` in a test starts the web page only if the test is about it.
 os.environ.setdefault("THREADWAX_WEB", "off")

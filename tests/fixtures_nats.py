@@ -1,6 +1,6 @@
 """A real nats-server for a test: its own folder, a free port, streams, `sync_interval: always`.
 
-Each test gets a server of its own, so it can kill it without affecting other tests.
+A test gets a server of its own, which it can kill without affecting others, or shares one.
 """
 
 import asyncio
@@ -17,7 +17,17 @@ from shared.bus import Bus
 @pytest.fixture
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     """The server: `url`, `guest_url`, `monitor_url`, `stop()`, `kill()`, and `start()` again."""
-    server = NatsServer(tmp_path / "nats-home" / "nats", port=0)
+    yield from _server(tmp_path / "nats-home" / "nats")
+
+
+@pytest.fixture(scope="module")
+def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """One server for all tests of a file, which must not kill it."""
+    yield from _server(tmp_path_factory.mktemp("nats"))
+
+
+def _server(folder: Path) -> Iterator[NatsServer]:
+    server = NatsServer(folder, port=0)
     try:
         server.start()
         asyncio.run(set_up_streams(server.url))

@@ -12,7 +12,8 @@ from dataflow.store.sqlite import FILE
 from shared import names, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus
-from shared.messages import Attachment, Configure, Deleted, Edited, Forget, Quote, Rate, Reply
+from shared.messages import Attachment, Configure, Deleted, Edited, Forget, Quote, Rate
+from shared.replies import Reply
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, direct, question
 

@@ -15,7 +15,8 @@ from shared import names
 from shared.database.engine import database_url, engine_of, writing
 from shared.database.migrate import migrate
 from shared.database.tables import metadata
-from shared.messages import Event, Place, Reply
+from shared.messages import Event, Place
+from shared.replies import Reply
 from shared.settings import Settings
 
 START = datetime(2026, 11, 26, 12, 0, 0, 250000, tzinfo=UTC)

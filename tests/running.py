@@ -14,7 +14,8 @@ from typing import Any
 from shared import user_names
 from shared.bus import Bus
 from shared.lifecycle import READY, SUPERVISED_ENV
-from shared.messages import Ask, Event, Place, Reply
+from shared.messages import Ask, Event, Place
+from shared.replies import Reply
 from tests.namespaces import Host
 
 ROOT = Path(__file__).parent.parent

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 import discord
 from discord import ui
 
-from shared.messages import Outcome
+from shared.replies import Outcome
 
 Kind = Literal["stop", "unqueue", "again", "up", "down", "correct", "forget"]
 Json = dict[str, Any]

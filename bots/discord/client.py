@@ -22,9 +22,9 @@ from discord.http import Route
 
 from bots.discord.backfill import Backfill
 from bots.discord.clock import DiscordClock
-from bots.discord.commands import AnswerButton, add_commands
 from bots.discord.context import Context
 from bots.discord.corrections import correction_in
+from bots.discord.declarations import AnswerButton
 from bots.discord.edits import Edits
 from bots.discord.errors import LONGEST_WAIT_S
 from bots.discord.events import Received
@@ -107,7 +107,6 @@ class Client(discord.AutoShardedClient):
         self.heard_at = time.monotonic()
         self._answered_at = self.heard_at
         self.tree = app_commands.CommandTree(self)
-        add_commands(self.tree, interactions)
 
     def _trace(self, clock: DiscordClock) -> aiohttp.TraceConfig:
         """Look at each response of Discord's API: its date, and whether it is a rate limit."""

@@ -12,14 +12,18 @@ from typing import Final
 from discord.http import HTTPClient
 
 from bots.adapter import Misconfigured
+from bots.discord.acknowledgement import Acknowledgements
 from bots.discord.backfill import Backfill
 from bots.discord.client import Client, use_endpoints
 from bots.discord.clock import DiscordClock
+from bots.discord.commands import Commands
 from bots.discord.connection import keep_connected
 from bots.discord.context import Context
+from bots.discord.declarations import add_commands
 from bots.discord.deferred import Placeholders
 from bots.discord.edits import Edits
 from bots.discord.files import Put
+from bots.discord.interaction_queue import InteractionQueue
 from bots.discord.interactions import Interactions
 from bots.discord.messages import Messages
 from bots.discord.own_history import FetchHistory, OwnHistory
@@ -34,7 +38,7 @@ from bots.split_text import Length
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
 from shared.lock import AlreadyRunning, locked
-from shared.messages import Partial, Reply
+from shared.replies import Partial, Reply
 from shared.tasks import end
 
 SAVE_EVERY_S: Final = 1.0
@@ -93,10 +97,11 @@ class Discord:
         self._messages = Messages(context, threads, self._poster, self._typing)
         self._backfill = Backfill(context, self._messages)
         self._edits = Edits(context, self._messages, self._poster)
-        self._interactions = Interactions(
-            context, threads, self._placeholders, self._typing, self._http,
-            own_history=OwnHistory(fetch_history),
-        )  # fmt: skip
+        queue = InteractionQueue(context, Acknowledgements(self._placeholders, self._http))
+        self._commands = Commands(
+            context, queue, threads, self._placeholders, OwnHistory(fetch_history)
+        )
+        self._interactions = Interactions(context, queue, self._typing)
         self.listening = self._backfill.listening
 
     # --- the lease ----------------------------------------------------------------------------
@@ -164,6 +169,7 @@ class Discord:
         self._client = Client(
             self._context, self._backfill, self._messages, self._edits, self._interactions
         )
+        add_commands(self._client.tree, self._commands)
         self._context.connect(self._client)
         return self._client
 

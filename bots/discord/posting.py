@@ -40,7 +40,8 @@ from bots.parts import Shape, first_part_of, parts_of
 from bots.platform import Forbidden, Gone, Later, Part, PostError
 from bots.split_text import utf16_length
 from shared.log import logger
-from shared.messages import Address, Partial, Reply
+from shared.messages import Address
+from shared.replies import Partial, Reply
 
 SHAPE: Final = Shape(2000, parts_limit=20, text_length=utf16_length, prepared=downgraded)
 """How an answer is split into messages."""

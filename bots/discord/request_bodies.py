@@ -8,7 +8,8 @@ from bots.discord.buttons import custom_ids_on, final_row
 from bots.discord.channels import body_of
 from bots.discord.payloads import Json
 from bots.platform import Part
-from shared.messages import Address, Reply
+from shared.messages import Address
+from shared.replies import Reply
 
 
 def body_of_part(part: Part) -> Json:

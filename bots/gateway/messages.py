@@ -33,7 +33,8 @@ from shared.bus import Bus, OverQuota, StoreFull, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
 from shared.log_throttle import LogThrottle
-from shared.messages import Ask, Reply
+from shared.messages import Ask
+from shared.replies import Reply
 
 QUEUE_GROUP: Final = "gateway"
 

@@ -17,7 +17,8 @@ from bots.platform import Gone, Later, Part
 from bots.split_text import Length
 from shared import names
 from shared.bus import Bus
-from shared.messages import Address, Partial, Reply
+from shared.messages import Address
+from shared.replies import Partial, Reply
 
 RETRY_S: Final = 1.0
 

@@ -6,12 +6,16 @@ They must never repeat a call by themselves: only the caller knows whether a rep
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import aiohttp
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from typing_extensions import override
 
-from bots.slack.errors import is_call_error
+from bots.slack.errors import WRONG_TOKEN, code_of, is_call_error
 
 CALL_TIMEOUT_S: Final = 10.0
 """Slack answers within 3 s or not at all."""
@@ -41,9 +45,33 @@ def new_session() -> aiohttp.ClientSession:
     )
 
 
-def client_of(token: str | None, api_url: str, session: aiohttp.ClientSession) -> AsyncWebClient:
+class _Client(AsyncWebClient):
+    """Reports that Slack no longer takes its token."""
+
+    def __init__(self, on_refused_token: Callable[[], None] | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._on_refused_token = on_refused_token
+
+    @override
+    async def api_call(self, *args: Any, **kwargs: Any) -> AsyncSlackResponse:
+        try:
+            return await super().api_call(*args, **kwargs)
+        except SlackApiError as error:
+            if self._on_refused_token is not None and code_of(error) in WRONG_TOKEN:
+                self._on_refused_token()
+            raise
+
+
+def client_of(
+    token: str | None,
+    api_url: str,
+    session: aiohttp.ClientSession,
+    *,
+    on_refused_token: Callable[[], None] | None = None,
+) -> AsyncWebClient:
     """A client without the SDK's retries, which could post an answer twice."""
-    return AsyncWebClient(
+    return _Client(
+        on_refused_token,
         token=token,
         base_url=api_url,
         session=session,

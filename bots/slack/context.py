@@ -64,7 +64,7 @@ class Context:
     budget_roles: frozenset[str] = frozenset()
     """The roles that have a budget; others are not reported."""
     receipts: Receipts | None = None
-    """The notices that all processes have sent; None if there is no other one."""
+    """The notices and files that all processes have sent; None if there is no other process."""
     access: Access = field(init=False)
     link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""
@@ -75,7 +75,7 @@ class Context:
         self.access = Access.of(self.settings)
         self.link_hosts = FreshMap(self.now)
         self.notices = Notices(self.now, self.receipts)
-        self.own_history = OwnHistory(self.fetch_history, self.session, self.notices)
+        self.own_history = OwnHistory(self.fetch_history, self.session, self.notices, self.receipts)
 
     def remember_links(self, words: str, prompt_id: str) -> None:
         """Remembers the hosts that a question links to."""

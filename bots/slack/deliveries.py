@@ -2,7 +2,8 @@
 
 A delivery must enter its person's queue before anything is awaited, or a later one could overtake
 it. A redelivery waits until the first delivery is handled, and then there is nothing left to do.
-A delivery that can never be handled must be acknowledged, because Slack would send it again.
+A delivery that can never be handled must be acknowledged, because Slack would send it again. A
+command that Slack may have shown as failed must not be carried out: its person sends it again.
 """
 
 import asyncio
@@ -17,8 +18,10 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 
+from bots.slack.answer_blocks import AGAIN
 from bots.slack.events import person_in
-from bots.slack.payloads import text
+from bots.slack.freezes import Freezes
+from bots.slack.payloads import EMPTY, mappings, text
 from bots.slack.wording import NOT_NOW, SAVED, STILL_SAVING
 from bots.user_queues import UserQueues
 from shared.log import logger
@@ -47,9 +50,10 @@ LATE_RESPONSE_S: Final = 10.0
 class Deliveries:
     """The deliveries of one process."""
 
-    def __init__(self, app: AsyncApp, session: aiohttp.ClientSession) -> None:
+    def __init__(self, app: AsyncApp, session: aiohttp.ClientSession, freezes: Freezes) -> None:
         self._app = app
         self._session = session
+        self._freezes = freezes
         self._queues = UserQueues()
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -58,6 +62,9 @@ class Deliveries:
         if (task := asyncio.current_task()) is not None:
             self._track(task)
         body: Mapping[str, Any] = request.body
+        if _asks_once(body) and self._freezes.is_just_over():
+            logger().warning("refused: this process was frozen, and Slack may not have waited")
+            return await self._refuse(body)
         person = person_in(body)
         if not person:
             return await self._dispatch(request)
@@ -96,10 +103,25 @@ class Deliveries:
         await asyncio.wait({handling})
         try:
             response = json.loads(handling.result().body or "{}")
-            response = {**response, "response_type": "ephemeral"}
-            response["text"] = response.get("text") or SAVED
-            timeout = aiohttp.ClientTimeout(total=LATE_RESPONSE_S)
-            async with self._session.post(url, json=response, timeout=timeout) as answer:
+        except ValueError as error:
+            logger().warning("a late response was not shown", why=type(error).__name__)
+            return
+        await self._post({**response, "text": response.get("text") or SAVED}, url)
+
+    async def _refuse(self, body: Mapping[str, Any]) -> BoltResponse:
+        """Says that something was not done, even if Slack no longer shows a response."""
+        if text(body, "command"):
+            return BoltResponse(status=200, body={"text": NOT_NOW})
+        url = text(body, "response_url")
+        self._track(asyncio.create_task(self._post({"text": NOT_NOW}, url)))
+        return BoltResponse(status=200, body="")
+
+    async def _post(self, response: Mapping[str, Any], url: str) -> None:
+        """Shows something to the person who used a command or a button. Best effort."""
+        private = {**response, "response_type": "ephemeral", "replace_original": False}
+        timeout = aiohttp.ClientTimeout(total=LATE_RESPONSE_S)
+        try:
+            async with self._session.post(url, json=private, timeout=timeout) as answer:
                 answer.raise_for_status()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             logger().warning("a late response was not shown", why=type(error).__name__)
@@ -126,6 +148,12 @@ class Deliveries:
         """Returns when all deliveries are handled and acknowledged, or after `seconds`."""
         if self._under_way:
             await asyncio.wait(set(self._under_way), timeout=seconds)
+
+
+def _asks_once(body: Mapping[str, Any]) -> bool:
+    """Whether a person who repeats this asks for it twice, unlike a Stop or a thumb."""
+    pressed = next(iter(mappings(body, "actions")), EMPTY)
+    return bool(text(body, "command")) or text(pressed, "action_id") == AGAIN
 
 
 def line_of(error: BaseException) -> str:

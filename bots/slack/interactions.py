@@ -1,4 +1,4 @@
-"""Interactions other than messages: slash commands, buttons, reactions, Slack's own Stop.
+"""What people do besides writing: buttons, reactions, Slack's own Stop, opening the conversation.
 
 A listener returns only when the event is stored. A button works only for the person who asked. Its
 value names the question, so it keeps working after a restart.
@@ -6,44 +6,24 @@ value names the question, so it keeps working after a restart.
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from pydantic import ValidationError
 from slack_bolt.async_app import AsyncApp
 
-from bots.privacy import choice_of, confirmation_of, settings_of
 from bots.slack import answer_blocks
-from bots.slack.answer_blocks import AGAIN, DOWN, FORGET, RATE, UP, forget_question
+from bots.slack.answer_blocks import AGAIN, DOWN, FORGET, RATE, UP
 from bots.slack.api import ignoring_failures
 from bots.slack.context import Context
 from bots.slack.corrections import Corrections
 from bots.slack.errors import CALL_ERRORS, NOTHING_THERE, code_of
 from bots.slack.ids import is_ts, said_at
-from bots.slack.markup import plain
 from bots.slack.metadata import read_metadata
 from bots.slack.origin import Origin
 from bots.slack.payloads import EMPTY, mapping, mappings, text, value
-from bots.slack.wording import (
-    ELSEWHERE,
-    ERASING,
-    EXPORTING,
-    FORGOTTEN,
-    HELP,
-    NOT_NOW,
-    NOT_YOURS,
-    OVER_QUOTA,
-    PRIVACY,
-    TOO_LONG,
-)
-from bots.slack.wording import FORGET as FORGET_TEXT
-from shared.bus import OverQuota, StoreFull, TooLarge
+from bots.slack.wording import ERASING, NOT_YOURS
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import Again, AnyEvent, Ask, Configure, Forget, Rate, Reset, Stop
-
-Response = dict[str, Any]
-"""The response to a slash command: the arguments of Bolt's `ack`."""
+from shared.messages import Again, AnyEvent, Forget, Rate, Stop
 
 Thumb = Literal["up", "down", "none"]
 
@@ -61,7 +41,7 @@ _THUMBS: Final[dict[str, Thumb]] = {
 
 
 class Interactions:
-    """Listens to everything that people do except writing messages."""
+    """Listens to everything that people do except writing messages and commands."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -77,85 +57,10 @@ class Interactions:
         app.event("agent_session_stopped")(self.stopped)
         app.event("app_home_opened")(self.opened)
 
-        @app.command(re.compile("^/"))
-        async def command(ack: Any, body: dict[str, Any]) -> None:
-            await ack(**await self.command(body))
-
         @app.action(re.compile("^threadwax_"))
         async def button(ack: Any, body: dict[str, Any]) -> None:
             await self.button(body)
             await ack()
-
-    async def command(self, body: Mapping[str, Any]) -> Response:
-        """A slash command, recognized by the end of its name; Slack never redelivers it."""
-        name = text(body, "command").lower()
-        if name.endswith("help"):
-            return {"text": HELP}
-        try:
-            return await self._command(body, name)
-        except (Unavailable, StoreFull, *CALL_ERRORS):
-            return {"text": NOT_NOW}
-        except (ValidationError, TooLarge):
-            return {"text": TOO_LONG}
-        except OverQuota:
-            return {"text": OVER_QUOTA}
-
-    async def _command(self, body: Mapping[str, Any], name: str) -> Response:
-        context = self._context
-        workspace = await context.workspace_of(body)
-        # Commands have no thread: all of them in a channel belong to one conversation.
-        origin = Origin(workspace, text(body, "channel_id"), text(body, "user_id"))
-        place = await context.place(origin)
-        refusal = await context.refusal(origin, place)
-        if refusal is not None:
-            return {"text": refusal}
-        common: dict[str, Any] = {
-            "id": origin.event_id("command", text(body, "trigger_id")),
-            "user": origin.bus_user, "place": place, "said_at": datetime.now(UTC),
-        }  # fmt: skip
-        if name.endswith("reset"):
-            await context.publish(Reset(**common))
-            return {"text": FORGOTTEN}
-        if name.endswith("export"):
-            context.own_history.begin(origin)
-            return {"text": EXPORTING}
-        if name.endswith("forget"):
-            return {"text": FORGET_TEXT, "blocks": forget_question(origin.user)}
-        typed = text(body, "text")
-        if name.endswith("privacy"):
-            return {"text": await self._privacy(common, typed)}
-        return await self._ask(origin, common, typed, name)
-
-    async def _ask(
-        self, origin: Origin, common: Mapping[str, Any], typed: str, name: str
-    ) -> Response:
-        context, workspace, place = self._context, origin.workspace, common["place"]
-        names = await context.directory.names(workspace, typed)
-        words = plain(typed, names, without=workspace.bot_user)
-        if not words:
-            return {"text": f"Write your question after the command: {name} What is wax? {HELP}"}
-        own = context.channel_settings(place)
-        context.remember_links(words, common["id"])
-        await context.publish(
-            Ask(
-                **common,
-                address=origin.address(),
-                text=words,
-                persona=own.persona,
-                model=own.model,
-                roles=await context.roles(origin),
-            )
-        )
-        if origin.channel.startswith("D") and place.audience != "direct":
-            return {"text": ELSEWHERE}
-        # Shows the command in the channel, so that the answer has its question above it.
-        return {"response_type": "in_channel"}
-
-    async def _privacy(self, common: Mapping[str, Any], typed: str) -> str:
-        if (choice := choice_of(typed)) is None:
-            return PRIVACY
-        await self._context.publish(Configure(**common, settings=settings_of(choice)))
-        return confirmation_of(choice)
 
     async def button(self, body: Mapping[str, Any]) -> None:
         """Stop, Again or a thumb below one of our messages."""

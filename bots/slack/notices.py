@@ -5,7 +5,6 @@ the event comes to several processes: Slack sends one mention as two events.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -14,12 +13,11 @@ from typing import Final
 from bots.slack.errors import CALL_ERRORS, RETRY_S, code_of, reason_of, wait_of
 from bots.slack.ids import fingerprint
 from bots.slack.origin import Origin
-from shared import metrics
+from bots.slack.send_once import send_once
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.receipts import SHOWN, Held, Posted, Receipts
+from shared.receipts import Receipts
 from shared.recent import FreshMap
-from shared.tasks import end
 
 REMEMBERED_FOR_S: Final = 48 * 3600.0
 """A notice is remembered for at least half of this: nobody reads the same refusal twice a day."""
@@ -29,19 +27,6 @@ LONGEST_WAIT_S: Final = 60.0
 
 INLINE_S: Final = 2.0
 """A notice may delay the acknowledgement of its event for this long: Slack allows 3 s."""
-
-CLAIMED_WITHIN_S: Final = 1.5
-"""Without an answer of NATS by then, Slack is to deliver the event again, perhaps to a process that
-is not cut off. If it does not do that, the notice is sent anyway: better twice than never."""
-
-RENEW_EVERY_S: Final = 1.0
-"""Slack may let a notice wait for minutes: meanwhile the claim is renewed this often."""
-
-LOOK_EVERY_S: Final = 0.25
-SILENT_LOOKS: Final = 16
-"""After this many looks in a row at a claim that is not renewed, its process counts as dead.
-
-Longer than `CLAIMED_WITHIN_S`, after which a process may send without knowing of its own claim."""
 
 CONCURRENT: Final = 500
 """Notices to send at a time; only a flood of events makes more, which are dropped."""
@@ -89,61 +74,10 @@ class Notices:
 
     async def _send_once(self, origin: Origin, words: str, about: str, *, surely: bool) -> None:
         """Sends a notice unless another process does. Raises as `send` does."""
-        receipts = self._receipts
-        if receipts is None:
-            await _send(origin, words)
-            return
         day = f"{datetime.now(UTC):%Y-%m-%d}"
         parts = (origin.workspace.id, origin.channel, origin.user, words, about or day)
         key = f"notice.{fingerprint(chr(0).join(parts))}"
-        if not await _is_ours(receipts, key, surely=surely):
-            metrics.duplicates_prevented.labels("slack", "notice").inc()
-            return
-        sending = asyncio.create_task(_send(origin, words))
-        losing = asyncio.create_task(_until_lost(receipts, key))
-        try:
-            await asyncio.wait({sending, losing}, return_when=asyncio.FIRST_COMPLETED)
-            if not sending.done():
-                return  # this process was frozen or cut off, and another one sends it
-            sending.result()
-        finally:
-            await end(sending, losing)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLAIMED_WITHIN_S):
-                await receipts.record(key, SHOWN)
-
-
-async def _is_ours(receipts: Receipts, key: str, *, surely: bool) -> bool:
-    """Whether this process is to send a notice; waits for another one that is sending it.
-
-    Raises:
-        Unavailable: NATS does not say. Not with `surely`.
-    """
-    seen, silent = 0, 0
-    while True:
-        try:
-            async with asyncio.timeout(CLAIMED_WITHIN_S):
-                found = await receipts.claim(key)
-                if isinstance(found, Held):
-                    silent = silent + 1 if found.revision == seen else 0
-                    seen = found.revision
-                    if silent >= SILENT_LOOKS:
-                        found = await receipts.take_over(key, found)
-        except TimeoutError as error:
-            if surely or seen:  # its event may be acknowledged by now
-                return True
-            raise Unavailable("NATS does not say who sends a notice") from error
-        if not isinstance(found, Held):
-            return not isinstance(found, Posted)  # our own: its acknowledgement was lost
-        await asyncio.sleep(LOOK_EVERY_S)
-
-
-async def _until_lost(receipts: Receipts, key: str) -> None:
-    """Shows the others that this process is sending a notice; returns if one has taken it over."""
-    while True:
-        await asyncio.sleep(RENEW_EVERY_S)
-        if not await receipts.is_mine(key):
-            return
+        await send_once(self._receipts, key, partial(_send, origin, words), surely=surely)
 
 
 async def _send(origin: Origin, words: str) -> None:

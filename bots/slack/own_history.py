@@ -6,18 +6,22 @@ It must never show the file anywhere else, nor fetch it for anybody but the pers
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
 
 from bots.slack.errors import CALL_ERRORS, code_of, reason_of
+from bots.slack.ids import fingerprint
 from bots.slack.notices import Notices
 from bots.slack.origin import Origin
 from bots.slack.payloads import mapping, text
+from bots.slack.send_once import send_once
 from bots.slack.wording import EXPORT_FAILED, EXPORT_NOTHING, EXPORT_SCOPE, EXPORTED
 from shared.log import logger
 from shared.own_history import NotNow, file_name
+from shared.receipts import Receipts
 from shared.tasks import end
 
 FetchHistory = Callable[[str], Awaitable[bytes]]
@@ -28,11 +32,20 @@ CONCURRENT: Final = 4
 
 
 class OwnHistory:
-    """Sends the files of one process. A person who asks again meanwhile gets one file only."""
+    """Sends the files of one process.
+
+    A person who asks again meanwhile gets one file only, even from another process.
+    """
 
     def __init__(
-        self, fetch: FetchHistory, session: aiohttp.ClientSession, notices: Notices
+        self,
+        fetch: FetchHistory,
+        session: aiohttp.ClientSession,
+        notices: Notices,
+        receipts: Receipts | None = None,
     ) -> None:
+        """`receipts`: what all processes send, with an owner; None if there is no other one."""
+        self._receipts = receipts
         self._fetch = fetch
         self._session = session
         self._notices = notices
@@ -44,7 +57,9 @@ class OwnHistory:
         user = origin.bus_user
         if user in self._sending:
             return
-        task = asyncio.create_task(self._send(origin))
+        key = f"export.{fingerprint(user)}"
+        send = partial(self._send, origin)
+        task = asyncio.create_task(send_once(self._receipts, key, send, surely=True, repeats=True))
         self._sending[user] = task
         task.add_done_callback(lambda _: self._sending.pop(user, None))
 

@@ -17,10 +17,12 @@ from bots.platform import Later, Part, Publish
 from bots.slack.answer_blocks import SHAPE
 from bots.slack.api import client_of, new_session
 from bots.slack.bolt_app import ignore_other_events, make_app
+from bots.slack.commands import Commands
 from bots.slack.context import Context
 from bots.slack.deliveries import Deliveries
 from bots.slack.directory import Directory
 from bots.slack.errors import CALL_ERRORS, RETRY_S
+from bots.slack.freezes import Freezes
 from bots.slack.http_events import HttpEvents
 from bots.slack.ids import PLATFORM
 from bots.slack.interactions import Interactions
@@ -34,9 +36,10 @@ from bots.split_text import Length
 from shared.blobs import put_blob
 from shared.budgets import NO_BUDGETS, Budgets
 from shared.bus import Bus
-from shared.messages import Address, Partial, Reply
+from shared.messages import Address
 from shared.own_history import own_history
 from shared.receipts import Receipts
+from shared.replies import Partial, Reply
 from shared.tasks import end
 
 if TYPE_CHECKING:
@@ -124,9 +127,11 @@ class Slack:
             oauth = self._installations.oauth_settings(settings)
         app = make_app(client_of(None, settings.api_url, self._session), context, oauth)
         Messages(context).register(app)
+        Commands(context).register(app)
         Interactions(context).register(app)
         ignore_other_events(app)
-        deliveries = Deliveries(app, self._session)
+        freezes = Freezes()
+        deliveries = Deliveries(app, self._session, freezes)
         watching: list[asyncio.Task[None]] = []
         if settings.over_http and settings.signing_secret is not None:
             self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())
@@ -137,6 +142,7 @@ class Slack:
             await self._socket_mode.open()
             self.where = f"Slack, {self._socket_mode.connected()} connections{who}"
             watching.append(asyncio.create_task(self._socket_mode.watch()))
+        watching.append(asyncio.create_task(freezes.watch()))
         self.listening.set()
         closing = asyncio.create_task(self._closed.wait())
         try:

@@ -26,8 +26,9 @@ from bots.slack.origin import Origin
 from bots.slack.post_message import Destination, MessagePoster, messages_at
 from bots.slack.preview import Preview
 from shared.log import logger
-from shared.messages import Address, Partial, Reply
+from shared.messages import Address
 from shared.recent import RecentMap
+from shared.replies import Partial, Reply
 
 WITHDRAWN_WITHIN_S: Final = 30.0
 """Enough for the search and the deletion, which are at most 10 s each."""

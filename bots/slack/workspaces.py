@@ -30,8 +30,8 @@ from shared.log import logger
 from shared.recent import FreshMap
 
 REMEMBERED_FOR_S: Final = 600.0
-"""A workspace that installs the app again has a new token; one that removes it is forgotten at
-once."""
+"""A token that Slack refuses is forgotten at once: only one of several processes hears that a
+workspace removed the app, or installed it again."""
 
 REMEMBERED: Final = 2_000
 """Workspaces whose clients are kept."""
@@ -120,7 +120,9 @@ class Workspaces(AsyncAuthorize):
             raise Later(str(error), RETRY_S) from error
         if token is None:
             raise Gone("the app is not installed in that workspace")
-        client = client_of(token, self._api_url, self._session)
+        client = client_of(
+            token, self._api_url, self._session, on_refused_token=lambda: self._known.drop(team)
+        )
         try:
             found = Workspace(client, dict((await client.auth_test()).data))  # type: ignore[arg-type]
         except CALL_ERRORS as error:
@@ -130,9 +132,9 @@ class Workspaces(AsyncAuthorize):
 
     async def forget(self, team: str, enterprise: str | None = None) -> None:
         """Forgets a workspace that removed the app."""
-        self._known.drop(team)
         if self._installations is not None:
             await self._installations.forget(team, enterprise)
+        self._known.drop(team)  # last: an event meanwhile could still find the stored token
 
     async def __call__(
         self, *, team_id: str | None, enterprise_id: str | None, **_: Any

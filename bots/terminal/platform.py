@@ -24,7 +24,8 @@ from bots.terminal.wording import (
     NO_PROGRESS,
 )
 from shared.log import logger
-from shared.messages import TEXT_LIMIT_CHARS, Ask, Forget, Partial, Reply
+from shared.messages import TEXT_LIMIT_CHARS, Ask, Forget
+from shared.replies import Partial, Reply
 
 NOTHING_PUBLISHED: Final = 1
 INTERRUPTED: Final = 130

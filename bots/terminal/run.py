@@ -30,8 +30,8 @@ from shared import lifecycle, log, names, tracing, user_names
 from shared.bus import Bus
 from shared.connection import Unavailable
 from shared.lock import AlreadyRunning, locked
-from shared.messages import Partial
 from shared.own_history import own_history
+from shared.replies import Partial
 from shared.settings import Settings
 from shared.tasks import end
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, get_args
 
 from bots.web.turns import Answer, Finished, Growing, Thumb, Turn
-from shared.messages import Outcome
+from shared.replies import Outcome
 
 AWAITED: Final = timedelta(days=1)
 """An older question without an answer is not waited for."""

@@ -22,9 +22,10 @@ from bots.web.turns import SENDING, Asking, Finished, Growing, Turn, Unsent, Upl
 from shared.bus import OverQuota, TooLarge
 from shared.connection import Unavailable
 from shared.log import logger
-from shared.messages import AnyEvent, Ask, Partial, Reply
+from shared.messages import AnyEvent, Ask
 from shared.own_history import NotNow
 from shared.recent import RecentMap
+from shared.replies import Partial, Reply
 
 PEOPLE_LIMIT: Final = 2_000
 """How many people's turns are kept in memory; who comes back is read from the database again."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from shared.messages import Again, Ask, Edited, Outcome, Partial, Reply
+from shared.messages import Again, Ask, Edited
+from shared.replies import Outcome, Partial, Reply
 
 TITLE_CHARS: Final = 48
 UNTITLED: Final = "New conversation"

@@ -23,7 +23,8 @@ from dataflow.store.store import Store, StoreAway
 from dataflow.unreadable import Unreadable
 from shared.bus import Bus
 from shared.log import logger
-from shared.messages import Forget, Journaled, Reply
+from shared.messages import Forget
+from shared.replies import Journaled, Reply
 from shared.tasks import end
 
 DONE: Final = (

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ValidationError
 from shared import names, user_names
 from shared.bus import Bus
 from shared.event_parsing import Unreadable, event_of
-from shared.messages import Configure, Forget, Reply
+from shared.messages import Configure, Forget
+from shared.replies import Reply
 
 AT_ONCE: Final = 16
 """Messages that are erased concurrently; the server syncs each of them."""

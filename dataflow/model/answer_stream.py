@@ -29,7 +29,7 @@ from dataflow.model.openai_errors import RAISED, reported, translated
 from dataflow.model.reasoning import ReasoningFilter, Shown
 from dataflow.model.usage import usage_of
 from shared import tracing
-from shared.messages import Usage
+from shared.replies import Usage
 from shared.text import Joining
 from shared.tracing import Span
 

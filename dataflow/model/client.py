@@ -29,7 +29,7 @@ from dataflow.model.retries import waits_s
 from dataflow.model.status import Waiting
 from shared import metrics, tracing
 from shared.log import logger
-from shared.messages import Usage
+from shared.replies import Usage
 from shared.text import repaired
 
 CONNECT_TIMEOUT_S: Final = 5.0

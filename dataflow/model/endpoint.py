@@ -23,8 +23,9 @@ from dataflow.model.dialects import (
 )
 from dataflow.tokens import Window
 from shared.experiments import Experiment
+from shared.model_settings import BASE, LOCAL
 from shared.private_file import private_file, private_text
-from shared.settings import BASE, LOCAL, Settings
+from shared.settings import Settings
 
 DEMO_CONTEXT_TOKENS: Final = 2048
 """One slot of the embedded server."""

@@ -3,13 +3,13 @@
 from typing import Final
 
 from dataflow.model.dialects import DEMO_MODEL, OPENAI_DEFAULT_MODEL, OPENAI_URL
+from shared.model_settings import BASE, ModelSettings
 from shared.nats_address import without_credentials
-from shared.settings import BASE, Settings
 
 REAL: Final = "for a real one set OPENAI_API_KEY, or OPENAI_BASE_URL and THREADWAX_MODEL"
 
 
-def model_in_words(settings: Settings) -> str:
+def model_in_words(settings: ModelSettings) -> str:
     """The model of these settings, and which settings are missing."""
     if settings.adapter == BASE:
         return f"{DEMO_MODEL}, on this machine, without an adapter; {REAL}"

@@ -6,7 +6,7 @@ Pure. A number that is not reported is None, never 0.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from shared.messages import Usage
+from shared.replies import Usage
 
 COUNT_LIMIT: Final = 10**9
 """Largest plausible number of tokens of one call."""

@@ -19,7 +19,8 @@ from shared.bus import Bus
 from shared.event_parsing import Unreadable, event_of, sender_of
 from shared.follow import Position, follow
 from shared.log import logger
-from shared.messages import AnyEvent, Event, Reply
+from shared.messages import AnyEvent, Event
+from shared.replies import Reply
 
 UNREADABLE: Final = "Your message could not be read: {reason}."
 DEFECT: Final = "this version has a defect that keeps it from reading the message"

@@ -25,14 +25,13 @@ from shared.messages import (
     Linked,
     Place,
     Rate,
-    Reply,
     Reset,
     Stop,
     Unlinked,
-    Usage,
 )
 from shared.prices import Price, cost_microdollars
 from shared.receipts import shown_part
+from shared.replies import Reply, Usage
 
 LARGEST_COUNT: Final = 2**63 - 1
 """Token counts come from endpoints; the columns have 64 bits."""

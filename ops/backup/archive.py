@@ -23,6 +23,8 @@ CHECKSUM: Final = "manifest.sha256"
 
 READ_BYTES: Final = 1 << 20
 
+NO_FOLDER: Final = "there is no such folder: create it, or choose another"
+
 _MANIFEST_LIMIT_BYTES: Final = 16 << 20
 _END_BLOCKS: Final = 2
 """How a tar archive ends: https://www.gnu.org/software/tar/manual/html_node/Standard.html"""
@@ -118,7 +120,7 @@ def writing(path: Path) -> Iterator[Writer]:
     if path.exists():
         raise FileExistsError(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+        raise FileNotFoundError(errno.ENOENT, NO_FOLDER, str(path.parent))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -44,7 +44,7 @@ LOST: Final = (
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 def backup(*, file: Path) -> None:
-    """Write conversations, questions, answers and settings of streams to FILE, while all runs.
+    """Write all questions, answers and conversations to FILE, while everything keeps running.
 
     FILE contains everything that people said, readable: keep it as private as they would. It must
     not exist yet, and appears when it is complete:
@@ -75,20 +75,20 @@ def backup(*, file: Path) -> None:
     progress = Progress()
 
     def run(to: "AbstractContextManager[Writer]") -> "Manifest":
-        return _run(settings, lambda url: take(settings, url, to, progress), progress, file)
+        return _run(settings, lambda url: take(settings, url, to, progress), progress, name)
 
     settings = read_settings("backup")
+    name = "standard output" if file == STANDARD else str(file)
     if file == STANDARD:
-        _refuse_terminal(sys.stdout)
+        _refuse_terminal(sys.stdout, name)
         with _spool(settings) as spool:
             manifest = run(writing_to(spool, settings.home))
-            _copy(spool, sys.stdout.buffer, file)
+            _copy(spool, sys.stdout.buffer, name)
             size = spool.tell()
     else:
         manifest = run(writing(file))
         size = file.stat().st_size
-    where = "standard output" if file == STANDARD else file
-    done = f"{where}: {size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC"
+    done = f"{name}: {size / MIB:.1f} MiB, as of {manifest.began_at:%F %T} UTC"
     click.echo(done, err=file == STANDARD)
 
 
@@ -120,13 +120,14 @@ def restore(*, file: Path) -> None:
     progress = Progress()
 
     def run(source: "Path | IO[bytes]") -> "Manifest":
-        return _run(settings, lambda url: put_back(settings, url, source, progress), progress, file)
+        return _run(settings, lambda url: put_back(settings, url, source, progress), progress, name)
 
     settings = read_settings("restore")
+    name = "standard input" if file == STANDARD else str(file)
     if file == STANDARD:
-        _refuse_terminal(sys.stdin)
+        _refuse_terminal(sys.stdin, name)
         with _spool(settings) as spool:
-            _copy(sys.stdin.buffer, spool, file)
+            _copy(sys.stdin.buffer, spool, name)
             manifest = run(spool)
     else:
         manifest = run(file)
@@ -138,11 +139,11 @@ Work = Callable[[str], Coroutine[Any, Any, "Manifest"]]
 T = TypeVar("T")
 
 
-def _run(settings: "Settings", work: Work, progress: Progress, file: Path) -> "Manifest":
-    """Runs it until a signal stops it; ends the process if it fails."""
+def _run(settings: "Settings", work: Work, progress: Progress, name: str) -> "Manifest":
+    """Runs it until a signal stops it; ends the process if it fails. `name` is the archive's."""
     from ops.backup.server import server_url
 
-    with _explained(file):
+    with _explained(name):
         try:
             with server_url(settings) as url:
                 return asyncio.run(_unless_stopped(work(url), progress))
@@ -152,12 +153,12 @@ def _run(settings: "Settings", work: Work, progress: Progress, file: Path) -> "M
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
+def _explained(name: str) -> Iterator[None]:
     """Ends the process with the reason if something fails."""
     try:
         yield
     except Exception as error:
-        if (why := _reason_for(error, file)) is None:
+        if (why := _reason_for(error, name)) is None:
             raise
         _say(why)
         sys.exit(USAGE if isinstance(error, FileExistsError) else FAILED)
@@ -167,9 +168,9 @@ def _say(text: str) -> None:
     click.echo(f"{click.get_current_context().info_name}: {text}", err=True)
 
 
-def _refuse_terminal(stream: IO[str] | None) -> None:
+def _refuse_terminal(stream: IO[str] | None, name: str) -> None:
     if stream is None:
-        _say("- is closed: redirect it to or from a file, or name a file")
+        _say(f"{name} is closed: redirect it to or from a file, or name a file")
         sys.exit(USAGE)
     if stream.isatty():
         _say("an archive is not for a terminal: redirect it to a file, or name a file")
@@ -178,14 +179,14 @@ def _refuse_terminal(stream: IO[str] | None) -> None:
 
 def _spool(settings: "Settings") -> IO[bytes]:
     """A file without a name, of which nothing is left: a part's size is known after the part."""
-    with _explained(STANDARD):
+    with _explained(str(settings.home)):
         make_folder(settings.home)
         return tempfile.TemporaryFile(dir=settings.home)
 
 
-def _copy(source: IO[bytes], target: IO[bytes], file: Path) -> None:
-    """Copies all of a file, from its start if it has one."""
-    with _explained(file):
+def _copy(source: IO[bytes], target: IO[bytes], name: str) -> None:
+    """Copies all of a file, from its start if it has one. `name` is the archive's."""
+    with _explained(name):
         if source.seekable():
             source.seek(0)
         shutil.copyfileobj(source, target, COPY_BYTES)
@@ -211,7 +212,7 @@ async def _unless_stopped(work: Coroutine[Any, Any, T], progress: Progress) -> T
     return working.result()
 
 
-def _reason_for(error: Exception, file: Path) -> str | None:
+def _reason_for(error: Exception, name: str) -> str | None:
     """Why it failed, for a person; None if the error is a defect of ours."""
     import nats.errors
 
@@ -229,13 +230,13 @@ def _reason_for(error: Exception, file: Path) -> str | None:
         NotHere, StreamFailed, Unusable, BadDatabaseUrl, DidNotStart, Unavailable, OtherPartitions
     )  # fmt: skip
     if isinstance(error, Damaged | NewerArchive):
-        return f"{file} cannot be restored: {error}"
+        return f"{name} cannot be restored: {error}"
     if isinstance(error, told):
         return str(error)
     if isinstance(error, FileExistsError):
-        return f"{file} exists: choose another name"
+        return f"{name} exists: choose another name"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full: free some space, and run it again"
     if isinstance(error, nats.errors.Error | TimeoutError):
         return set_up_fault("NATS", error)
-    return f"{error.filename or file}: {error.strerror}" if isinstance(error, OSError) else None
+    return f"{error.filename or name}: {error.strerror}" if isinstance(error, OSError) else None

@@ -40,9 +40,15 @@ NATS_URL=nats://admin:...@host:4222
 
 def _filters(command: Command) -> Command:
     """Adds the options that choose dead letters."""
-    with_platform = click.option("--platform", default="", help="Only those of this platform.")
+    with_platform = click.option(
+        "--platform", default="", show_default=False, help="Only those of this platform."
+    )
     with_reason = click.option(
-        "--reason", default="", metavar="TEXT", help="Only those whose reason contains this."
+        "--reason",
+        default="",
+        show_default=False,
+        metavar="TEXT",
+        help="Only those whose reason contains this.",
     )
     return with_platform(with_since(with_reason(command)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import click
 
+from ops.named_file import NamedFile
 from ops.recorded import Since, printable, with_engine
 from ops.recorded import since as with_since
 from shared import lifecycle
@@ -42,7 +43,7 @@ TRAINING: Final = frozenset({"chat", "dpo"})
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedFile(),
     help="The file to write; its manifest is FILE.manifest.json.",
 )
 @click.option("--replace", is_flag=True, help="Replace the file if it exists.")

@@ -8,10 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from ops.finetune.errors import UnknownAdapter
-from shared.private_file import private_file, private_text, sync_folder
+from ops.finetune.json_file import read_json, write_json
+from shared.private_file import sync_folder
 
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NAME_IN_WORDS: Final = (
@@ -102,16 +103,12 @@ def manifests(home: Path) -> list[Manifest]:
 
 def manifest_of(folder: Path) -> Manifest | None:
     """The manifest in an adapter's folder; None if it is missing or unreadable."""
-    text = private_text(folder / MANIFEST_FILE)
-    try:
-        return None if text is None else Manifest.model_validate_json(text)
-    except ValidationError:
-        return None
+    return read_json(folder / MANIFEST_FILE, Manifest)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest of an adapter, durably."""
-    private_file(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2))
+    write_json(folder / MANIFEST_FILE, manifest)
 
 
 def find(home: Path, name: str) -> Manifest:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import click
 
 from ops.help import FullHelpGroup
+from ops.named_file import NamedFile
 from shared import lifecycle
 
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
 HELP: Final = """Train a model of your own on conversations, and list what was trained.
 
 \b
-threadwax finetune local --data chats.jsonl --name mine
-THREADWAX_MODEL=local:mine threadwax up
+  threadwax finetune local --data chats.jsonl --name mine
+  THREADWAX_MODEL=local:mine threadwax up
 
 Each line of the data is one conversation that ends with an answer, in OpenAI's chat format:
 
 \b
-{"messages": [{"role": "user", "content": "Who repairs the lift?"},
- {"role": "assistant", "content": "Call Priya, extension 12."}]}
+  {"messages": [{"role": "user", "content": "Who repairs the lift?"},
+   {"role": "assistant", "content": "Call Priya, extension 12."}]}
 
 docs/finetuning.md explains the rest.
 """
@@ -38,7 +39,7 @@ def finetune() -> None:
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedFile(),
     help="The conversations, one JSON object per line.",
 )
 @click.option("--name", required=True, help="What the adapter is to be called.")
@@ -68,7 +69,7 @@ def finetune() -> None:
 )
 @click.option(
     "--held-out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedFile(),
     help="Conversations to evaluate on. Default: some of the data, which are not trained on.",
 )
 @click.option(
@@ -157,7 +158,7 @@ def local(
 @finetune.command("openai")
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NamedFile(),
     help="The conversations, one JSON object per line.",
 )
 @click.option("--model", help="The model of OpenAI to train, as its documentation names it.")

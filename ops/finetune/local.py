@@ -21,7 +21,7 @@ from ops.finetune.errors import BadInput
 from ops.finetune.run_folder import Run, RunFolder
 from ops.finetune.split import Split, split
 from shared.lock import locked
-from shared.settings import BASE
+from shared.model_settings import BASE
 
 if TYPE_CHECKING:
     from ops.finetune.encoding import Encoded

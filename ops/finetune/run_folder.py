@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ops.finetune.adapters import FOLDER, Hyperparameters
 from ops.finetune.errors import BadInput
-from shared.private_file import make_folder, private_file, private_text, sync_folder
+from ops.finetune.json_file import read_json, write_json
+from shared.private_file import make_folder, sync_folder
 
 _RUN_FILE: Final = "run.json"
 
@@ -45,7 +46,7 @@ class RunFolder:
         Raises:
             BadInput: the folder has checkpoints of another one, and `restart` is False.
         """
-        before = _run_in(self.path)
+        before = read_json(self.path / _RUN_FILE, Run)
         if before == run and not restart:
             return True
         if before is not None and not restart:
@@ -56,7 +57,7 @@ class RunFolder:
             )
         shutil.rmtree(self.path, ignore_errors=True)
         make_folder(self.path)
-        private_file(self.path / _RUN_FILE, run.model_dump_json())
+        write_json(self.path / _RUN_FILE, run)
         return False
 
     def new_result(self) -> Path:
@@ -74,14 +75,6 @@ class RunFolder:
         self.result.rename(target)
         sync_folder(target.parent)
         shutil.rmtree(self.path)
-
-
-def _run_in(folder: Path) -> Run | None:
-    text = private_text(folder / _RUN_FILE)
-    try:
-        return None if text is None else Run.model_validate_json(text)
-    except ValidationError:
-        return None
 
 
 def _differences(one: Run, other: Run) -> list[str]:

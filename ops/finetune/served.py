@@ -10,7 +10,8 @@ from ops import demo
 from ops.finetune import adapters
 from ops.finetune.base import sha256_of
 from ops.finetune.errors import BadInput, UnknownAdapter
-from shared.settings import BASE, LOCAL, Settings
+from shared.model_settings import BASE, LOCAL
+from shared.settings import Settings
 
 
 def adapter_file(settings: Settings, weights: Path) -> Path | None:

@@ -11,7 +11,8 @@ from typing import Final
 
 from shared import user_names
 from shared.bus import Bus
-from shared.messages import Forget, Place, Reply
+from shared.messages import Forget, Place
+from shared.replies import Reply
 
 WAIT_S: Final = 60.0
 

@@ -125,7 +125,8 @@ def _not_a_user(user: str) -> str | None:
         user_names.split_user(user)
     except user_names.BadName:
         return (
-            f"{user!r} is not a user: write <platform>:<name>. `threadwax forget --list` shows all."
+            f"{user!r} is not a user: write it as platform:name, such as terminal:ada. "
+            "`threadwax forget --list` lists them"
         )
     return None
 

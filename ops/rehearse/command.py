@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from ops.named_file import NamedFile
+
 PROMPT_LIMIT_BYTES: Final = 1 << 20
 LARGEST: Final = 1e6
 MINUTES: Final = 60.0
@@ -14,10 +16,10 @@ MINUTES: Final = 60.0
 HELP: Final = """Ask another model what people really asked, and compare the answers.
 
 \b
-threadwax rehearse --model gpt-6.1-terra --judge gpt-6.1-sol --last 200
-threadwax rehearse --model qwen3 --base-url http://127.0.0.1:11434/v1
-threadwax rehearse --model local:mine
-threadwax rehearse --model gpt-6-luna --prompt new-prompt.txt
+  threadwax rehearse --model gpt-6.1-terra --judge gpt-6.1-sol --last 200
+  threadwax rehearse --model qwen3 --base-url http://127.0.0.1:11434/v1
+  threadwax rehearse --model local:mine
+  threadwax rehearse --model gpt-6-luna --prompt new-prompt.txt
 
 Rebuilds the last requests from the streams, asks the candidate, and reports cost, latency,
 refusals, failures and length of old and new answers. A judge compares each pair blindly, in both
@@ -61,7 +63,7 @@ class Dollars(click.ParamType[float]):
 @click.option(
     "--prompt",
     "prompt_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    type=NamedFile(exists=True),
     help="A file with another system prompt. Personas of channels stay.",
 )
 @click.option("--last", default=200, type=click.IntRange(1, 100_000), help="How many questions.")

@@ -11,8 +11,8 @@ from typing import Literal
 from dataflow.model.answer_notes import FILTERED, is_cut_off, without_note
 from dataflow.model.errors import NOTICES
 from ops.rehearse.refusal_words import refuses
-from shared.messages import Reply, Usage
 from shared.prices import Price, cost_microdollars
+from shared.replies import Reply, Usage
 
 Outcome = Literal["answered", "refused", "failed"]
 """`refused`: the model declined, in words or by its content filter."""

@@ -12,18 +12,8 @@ from typing import Any, Final, Literal
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect
 from dataflow.tokens import Window
-from shared.messages import (
-    Again,
-    AnyEvent,
-    Ask,
-    Configure,
-    Deleted,
-    Edited,
-    Forget,
-    Journaled,
-    Outcome,
-    Reply,
-)
+from shared.messages import Again, AnyEvent, Ask, Configure, Deleted, Edited, Forget
+from shared.replies import Journaled, Outcome, Reply
 
 TRAINING: Final = "training"
 """The setting with which people decide what their messages may be used for."""

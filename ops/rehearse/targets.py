@@ -19,7 +19,8 @@ from dataflow.model.endpoint import Endpoint, endpoint_of
 from ops.finetune import adapters
 from ops.rehearse.errors import WrongUsage
 from shared import lifecycle
-from shared.settings import LOCAL, Settings
+from shared.model_settings import LOCAL
+from shared.settings import Settings
 
 DEMO: Final = "demo"
 """The name of the embedded model with the adapter that it has by default."""

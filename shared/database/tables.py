@@ -27,7 +27,7 @@ def _place() -> tuple[sa.Column[str], ...]:
 
 
 def _usage() -> tuple[sa.Column[int], ...]:
-    """What a model call used, as in `shared.messages.Usage`, and its cost; NULL: unknown."""
+    """What a model call used, as in `shared.replies.Usage`, and its cost; NULL: unknown."""
     return (
         sa.Column("prompt_tokens", sa.BigInteger),
         sa.Column("completion_tokens", sa.BigInteger),

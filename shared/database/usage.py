@@ -12,8 +12,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from shared.database.usage_queries import By, of_answers, of_background_calls
-from shared.messages import Usage
 from shared.prices import Price, cost_microdollars
+from shared.replies import Usage
 
 Row = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
@@ -23,9 +23,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode
 
 from shared import log, names, user_names
-from shared.messages import Again, AnyEvent, Ask, Edited, Event, Forget, Reply
+from shared.messages import Again, AnyEvent, Ask, Edited, Event, Forget
 from shared.recent import RecentMap
-from shared.traces.ids import SpanIds, root_of, sent_in
+from shared.replies import Reply
+from shared.traces.ids import SpanIds, root_of, sent_in, with_trace_id
 from shared.traces.recording import Calling, Publishing, Step, harmless
 from shared.traces.sending import Sending
 from shared.traces.span import OFF, Span, caller
@@ -62,7 +63,7 @@ class Traces:
         self._tracer = self._provider.get_tracer("threadwax", version("threadwax"))
         self._read_at: RecentMap[str, int] = RecentMap(REMEMBERED)
         self._delivered_at: RecentMap[str, int] = RecentMap(REMEMBERED)
-        log.add_to_lines(_with_trace_id)
+        log.add_to_lines(with_trace_id)
 
     def stop(self, within_s: float) -> None:
         """Sends the last spans, for at most this long."""
@@ -291,10 +292,3 @@ def _current() -> SpanContext:
 def _ns(at: datetime) -> int:
     """Nanoseconds since 1970; 0 for a time before that, which OTLP cannot express."""
     return max(0, round(at.timestamp() * 1_000_000) * 1000)
-
-
-def _with_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Adds the trace to each line about a question."""
-    if isinstance(prompt_id := line.get("prompt"), str):
-        line["trace_id"] = f"{root_of(prompt_id).trace:032x}"
-    return line

@@ -5,9 +5,9 @@ Pure. The ids follow W3C Trace Context (https://www.w3.org/TR/trace-context/).
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 HEADER: Final = "traceparent"
 
@@ -50,3 +50,10 @@ def sent_in(headers: Mapping[str, str] | None) -> SpanIds | None:
         ids = SpanIds(int(found[1], 16), int(found[2], 16))
         return ids if ids.trace and ids.span else None
     return None
+
+
+def with_trace_id(_: Any, __: str, line: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Adds the trace's id to each log line about a question."""
+    if isinstance(prompt_id := line.get("prompt"), str):
+        line["trace_id"] = f"{root_of(prompt_id).trace:032x}"
+    return line

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from shared.log import logger
 from shared.log_throttle import LogThrottle
-from shared.messages import Usage
+from shared.replies import Usage
 from shared.traces.ids import HEADER, SpanIds
 from shared.traces.span import OFF, Span
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 from shared.traces.ids import SpanIds
 
 if TYPE_CHECKING:
-    from shared.messages import Usage
+    from shared.replies import Usage
 
 
 class Span:

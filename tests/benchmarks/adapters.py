@@ -12,7 +12,7 @@ from shared.bus import Bus
 from tests.benchmarks.figures import Figure, percentile
 from tests.benchmarks.processes import nats
 from tests.fakes.discord import FakeDiscord
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.fakes.slack import FakeSlack
 from tests.running import Running
 
 QUESTIONS = 100
@@ -119,10 +119,7 @@ async def measure(home: Path) -> list[Figure]:
     figures = []
     async with nats(home) as server:
         slack = await FakeSlack().start()
-        env = {
-            "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-        }  # fmt: skip
-        figures += await burst(server, home / "slack", "slack", slack, env)
+        figures += await burst(server, home / "slack", "slack", slack, slack.env)
         discord = await FakeDiscord().start()
         figures += await burst(server, home / "discord", "discord", discord, discord.env)
     return figures

@@ -15,7 +15,8 @@ from shared import names
 from shared.bus import Bus
 from shared.follow import Position, follow
 from shared.lifecycle import READY
-from shared.messages import Ask, Reply
+from shared.messages import Ask
+from shared.replies import Reply
 
 
 async def main(nats_url: str, model_url: str, delay_s: float) -> None:

@@ -5,9 +5,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.benchmarks.figures import Figure, Target
-from tests.benchmarks.processes import NO_MODEL, cpu_s, flow, nats, pid_of, rss_mb, started
-from tests.fakes.discord import FakeDiscord
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.benchmarks.processes import (
+    NO_MODEL,
+    cpu_s,
+    flow,
+    nats,
+    pid_of,
+    platforms,
+    rss_mb,
+    started,
+)
 from tests.running import Running
 
 SETTLE_S = 3.0
@@ -17,19 +24,9 @@ SECONDS = 20.0
 async def measure(home: Path) -> list[Figure]:
     """Measures the dataflow, the gateway, both adapters and nats-server together."""
     async with AsyncExitStack() as stack:
-        slack, discord = await FakeSlack().start(), FakeDiscord()
-        await discord.start()
-        stack.push_async_callback(slack.stop)
-        stack.push_async_callback(discord.stop)
+        slack, discord = await stack.enter_async_context(platforms())
         server = await stack.enter_async_context(nats(home))
-        settings = {
-            "gateway": {},
-            "slack": {
-                "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN,
-                "SLACK_APP_TOKEN": APP_TOKEN,
-            },
-            "discord": discord.env,
-        }  # fmt: skip
+        settings = {"gateway": {}, "slack": slack.env, "discord": discord.env}
         processes = {"dataflow": flow(home, server.url, NO_MODEL)} | {
             name: Running(
                 name, log=home / f"{name}.log",

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from nats.aio.msg import Msg
 
 from shared.bus import Bus
-from shared.messages import Ask, Partial
+from shared.messages import Ask
+from shared.replies import Partial
 from tests.running import question
 
 ARRIVE_WITHIN_S = 1.0

@@ -13,10 +13,23 @@ from typing import Any
 
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
+from tests.fakes.discord import FakeDiscord
+from tests.fakes.slack import FakeSlack
 from tests.running import ROOT, Running, dataflow
 
 TICKS: float = os.sysconf("SC_CLK_TCK")
 NO_MODEL = "http://127.0.0.1:1/v1"
+
+
+@contextlib.asynccontextmanager
+async def platforms() -> AsyncIterator[tuple[FakeSlack, FakeDiscord]]:
+    """Starts a fake Slack and a fake Discord."""
+    slack, discord = await FakeSlack().start(), await FakeDiscord().start()
+    try:
+        yield slack, discord
+    finally:
+        await slack.stop()
+        await discord.stop()
 
 
 def cpu_s(pid: int) -> float:

@@ -22,7 +22,8 @@ from dataflow.effects import CallModel
 from dataflow.model.dialects import DEMO_SYSTEM_PROMPT
 from dataflow.tokens import Window
 from ops.embedded_model import CONTEXT_TOKENS, MODEL_NAME
-from shared.messages import Ask, Journaled, Place, Quote, Reply, Usage
+from shared.messages import Ask, Place, Quote
+from shared.replies import Journaled, Reply, Usage
 from shared.settings import Settings
 from tests.benchmarks.figures import Figure, Target
 from tests.running import Running

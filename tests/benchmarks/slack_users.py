@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tests.benchmarks.users import PlatformUsers, run, whole_answer
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, ROOM, TEAM, FakeSlack
+from tests.fakes.slack import ROOM, TEAM, FakeSlack
 from tests.fakes.slack_rules import rendered
 
 
@@ -16,11 +16,7 @@ class SlackUsers(PlatformUsers):
 
     async def start(self) -> dict[str, str]:
         await self.slack.start()
-        return {
-            "SLACK_API_URL": self.slack.url,
-            "SLACK_BOT_TOKEN": BOT_TOKEN,
-            "SLACK_APP_TOKEN": APP_TOKEN,
-        }
+        return self.slack.env
 
     async def until_connected(self) -> None:
         while not self.slack.sockets.live:

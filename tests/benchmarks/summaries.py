@@ -15,7 +15,7 @@ from typing import Any, Final
 from dataflow.data_tags import SUMMARY_HEAD
 from dataflow.summary import INSTRUCTION
 from shared.bus import Bus
-from shared.messages import Reply
+from shared.replies import Reply
 from tests.benchmarks.figures import Figure, Target
 from tests.benchmarks.processes import flow, nats, started
 from tests.benchmarks.prompt_cache import WORDS

@@ -6,13 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tests.benchmarks.figures import Figure, Target
-from tests.benchmarks.processes import NO_MODEL
-from tests.fakes.discord import FakeDiscord
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.benchmarks.processes import NO_MODEL, platforms
 from tests.running import ROOT
 
 PARTS = ("nats", "gateway", "dataflow", "slack", "discord")
@@ -21,16 +18,11 @@ SETTLE_S = 5.0
 
 async def measure(home: Path) -> list[Figure]:
     """Measures starts on a data folder that exists, as after the first start."""
-    async with AsyncExitStack() as stack:
-        slack, discord = await FakeSlack().start(), FakeDiscord()
-        await discord.start()
-        stack.push_async_callback(slack.stop)
-        stack.push_async_callback(discord.stop)
+    async with platforms() as (slack, discord):
         settings = {
             "THREADWAX_HOME": str(home / "data"), "THREADWAX_WEB": "off",
             "OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": NO_MODEL, "THREADWAX_MODEL": "fake",
-            "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-            **discord.env,
+            **slack.env, **discord.env,
         }  # fmt: skip
         without, everything = {"THREADWAX_RECORDER": "off"}, ("recorder", *PARTS)
         await _of_up(settings, everything)  # creates the streams and the database

@@ -11,7 +11,8 @@ from nats.aio.msg import Msg
 
 from shared import lifecycle
 from shared.bus import Bus
-from shared.messages import Ask, Partial
+from shared.messages import Ask
+from shared.replies import Partial
 
 SLICES = 20
 """Answers do not all grow at the same moment."""

@@ -13,7 +13,7 @@ from nats.js.errors import NotFoundError
 from shared import names
 from shared.event_parsing import event_of
 from shared.messages import Address, AnyEvent, Place
-from shared.messages import Reply as StoredReply
+from shared.replies import Reply as StoredReply
 from shared.streams import ADAPTERS
 from tests.chaos.discord_users import DiscordUsers, is_waiting
 from tests.chaos.said import Said, Spot

@@ -5,15 +5,13 @@ import contextlib
 import json
 from typing import Final
 
-import nats
-import nats.errors
 from nats.aio.client import Client
 
-from bots.gateway.messages import ERROR_HEADER
-from shared import names, user_names
+from shared import user_names
 from tests.chaos.plan import Act
 from tests.chaos.said import Said, Spot
 from tests.chaos.slack_users import text_of
+from tests.gateway_requests import asked, ignore
 
 REQUEST_S: Final = 4.0
 GIVE_UP_S: Final = 150.0
@@ -33,7 +31,7 @@ class GatewayUsers:
     async def connect(self, url: str) -> "GatewayUsers":
         await self._client.connect(
             url, name="asker", max_reconnect_attempts=-1, reconnect_time_wait=0.1,  # type: ignore[arg-type]
-            error_cb=_silent, pending_size=0,
+            error_cb=ignore, pending_size=0,
         )  # fmt: skip
         return self
 
@@ -47,13 +45,13 @@ class GatewayUsers:
         spot = Spot("gateway", "", user, "", "direct")
         said = self._said[act.number] = Said(act, spot, f"gateway/{act.number}")
         request = json.dumps({"user_id": act.who, "prompt": text_of(act)}).encode()
-        headers = {"Nats-Msg-Id": act.marker}
         deadline = asyncio.get_running_loop().time() + GIVE_UP_S
         others = [
-            asyncio.create_task(self._once(request, headers)) for _ in range(act.repeats)
+            asyncio.create_task(asked(self._client, request, act.marker, REQUEST_S))
+            for _ in range(act.repeats)
         ]  # the same question several times at once
         while asyncio.get_running_loop().time() < deadline:
-            answer = await self._once(request, headers)
+            answer = await asked(self._client, request, act.marker, REQUEST_S)
             if answer is not None:
                 said.answers.append(answer)
                 said.accepted = True
@@ -65,17 +63,3 @@ class GatewayUsers:
             if answer is not None and answer not in said.answers:
                 said.answers.append(answer)
         said.done = True
-
-    async def _once(self, request: bytes, headers: dict[str, str]) -> str | None:
-        try:
-            answer = await self._client.request(
-                names.GATEWAY_SUBJECT, request, timeout=REQUEST_S, headers=headers
-            )
-        except (nats.errors.Error, TimeoutError, OSError):
-            return None
-        refused = (answer.headers or {}).get(ERROR_HEADER) and not answer.data
-        return None if refused else answer.data.decode()
-
-
-async def _silent(_: Exception) -> None:
-    """Ignores the error: a lost connection makes the requests fail."""

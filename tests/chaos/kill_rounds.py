@@ -15,7 +15,7 @@ from ops.nats_server import NatsServer
 from shared import names, user_names
 from shared.bus import Bus
 from shared.follow import Position, follow
-from shared.messages import Reply
+from shared.replies import Reply
 from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.running import Running, answer_to, dataflow, question

@@ -22,8 +22,8 @@ from dataflow.pending import Pending
 from shared import names, tracing
 from shared.bus import Bus
 from shared.group_commit import GroupCommit
-from shared.messages import Journaled, Reply
 from shared.receipts import Claim, Receipts
+from shared.replies import Journaled, Reply
 
 CREATE_ONLY: Final = "Nats-Expected-Last-Subject-Sequence"
 

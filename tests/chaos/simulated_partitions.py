@@ -19,7 +19,8 @@ from dataflow.partitions.in_memory import InMemory
 from dataflow.partitions.reader import Read
 from dataflow.store.store import Claim, Row, Write
 from shared.follow import Position
-from shared.messages import AnyEvent, Journaled
+from shared.messages import AnyEvent
+from shared.replies import Journaled
 from tests.chaos.test_simulation import USERS, WINDOW, Call
 
 PARTITION: Final = {user: number % 2 for number, user in enumerate(USERS)}

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bots.platform import Gone, Later, Never, Part
-from shared.messages import Partial, Reply
+from shared.replies import Partial, Reply
 from tests.chaos.simulated_loop import Life, Scheduler
 
 NAME = "test"

@@ -19,7 +19,7 @@ from bots.split_text import split_text
 from shared import names, user_names
 from shared.bus import Bus
 from shared.connection import REQUEST_TIMEOUT_S
-from shared.messages import Outcome, Partial, Reply
+from shared.replies import Outcome, Partial, Reply
 from tests.chaos.simulated_loop import Life, Scheduler
 from tests.chaos.simulated_nats import Connection, Server
 from tests.chaos.simulated_platform import NAME, REFUSED, TEXT_LIMIT_CHARS, Adapter, Screen

@@ -28,9 +28,10 @@ from bots.relay import Relay
 from ops.nats import set_up_streams
 from shared import names, user_names
 from shared.bus import Bus
-from shared.messages import Ask, Reply
+from shared.messages import Ask
 from shared.nats_address import address_of
 from shared.nats_client import NatsClient
+from shared.replies import Reply
 from shared.tasks import end
 from tests.fakes.model import FakeModel
 from tests.fakes.platform import FakePlatform

@@ -18,7 +18,8 @@ from dataflow.partitions.held import Found
 from dataflow.partitions.idle import TICK_S
 from dataflow.partitions.in_memory import InMemory, Item, Storage
 from dataflow.store.store import Write
-from shared.messages import Ask, Journaled
+from shared.messages import Ask
+from shared.replies import Journaled
 from tests.chaos.simulated_partitions import PARTITION, PARTITIONS, Counts, Process, Store
 from tests.chaos.test_simulation import PLACES, START, STEPS_A_WORLD, USERS, WINDOW, World
 

@@ -17,18 +17,8 @@ import pytest
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Cancel, Effect, Settle, Wait
 from dataflow.tokens import Window
-from shared.messages import (
-    AnyEvent,
-    Ask,
-    Deleted,
-    Edited,
-    Journaled,
-    Outcome,
-    Place,
-    Reply,
-    Reset,
-    Stop,
-)
+from shared.messages import AnyEvent, Ask, Deleted, Edited, Place, Reset, Stop
+from shared.replies import Journaled, Outcome, Reply
 
 STEPS = int(os.environ.get("SIMULATION_STEPS", "100000"))
 """The total over all seeds."""

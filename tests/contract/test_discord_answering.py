@@ -13,7 +13,8 @@ from bots.discord.errors import RETRY_S, bounded_wait
 from bots.discord.wording import notice_text
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
-from shared.messages import AnyEvent, Outcome, Partial, Reply
+from shared.messages import AnyEvent
+from shared.replies import Outcome, Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord_shapes import THINKING

@@ -226,3 +226,21 @@ def test_the_docs_state_how_soon_silence_is_noticed() -> None:
     assert client_module.HEARTBEAT_TIMEOUT_S == 60.0
     page = Path(__file__).parents[2] / "docs" / "discord.md"
     assert "within 60 seconds" in page.read_text()
+
+
+async def test_what_discord_has_shown_as_failed_is_not_done(world: DiscordWorld) -> None:
+    """The adapter was frozen, and its person has perhaps used it again. A Stop may come twice."""
+    await world.fake.command("ask", question="hello")
+    await world.until_heard(1)
+    (asked,) = world.heard
+    await world.platform.post(Part(answer(asked, "hi"), "hi", 0, 1))
+    (shown,) = world.fake.posts()
+    for late in ("reset", "help"):
+        await world.fake.command(late, age_s=6.0)
+    await world.fake.command("ask", question="why?", age_s=6.0)
+    await world.fake.click(int(shown["id"]), "again", age_s=6.0)
+    await world.fake.click(int(shown["id"]), "up", age_s=6.0)
+    await world.fake.command("ask", question="why?")
+    await world.until_heard(3)
+    await asyncio.sleep(QUIET_S)
+    assert sorted(event.kind for event in world.heard) == ["ask", "ask", "rate"]

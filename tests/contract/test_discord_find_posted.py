@@ -7,7 +7,8 @@ import pytest
 
 from bots.discord import posting
 from bots.platform import Part
-from shared.messages import AnyEvent, Outcome
+from shared.messages import AnyEvent
+from shared.replies import Outcome
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord_shapes import Json

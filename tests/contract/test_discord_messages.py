@@ -27,6 +27,7 @@ from shared.messages import (
     Stop,
 )
 from shared.own_history import NotNow
+from shared.replies import Partial
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord import FakeDiscord
@@ -381,8 +382,6 @@ def buttons(world: DiscordWorld, message: int) -> list[dict[str, Any]]:
 
 async def test_stop_is_offered_while_an_answer_grows(world: DiscordWorld) -> None:
     """The preview has a Stop button, and the finished answer does not."""
-    from shared.messages import Partial  # noqa: PLC0415
-
     message = await world.fake.say("one", mention=True)
     (ask,) = await heard(world)
     await world.platform.show_partial(

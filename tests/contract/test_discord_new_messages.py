@@ -8,7 +8,8 @@ import pytest
 
 from bots.discord import posting
 from bots.platform import Later, Part
-from shared.messages import AnyEvent, Outcome, Partial
+from shared.messages import AnyEvent
+from shared.replies import Outcome, Partial
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.discord_shapes import THINKING

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.discord import posting
-from shared.messages import AnyEvent, Partial
+from shared.messages import AnyEvent
+from shared.replies import Partial
 from tests.contract.test_discord_new_messages import asked, part, place_of_question, where
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.world import answer

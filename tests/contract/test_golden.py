@@ -18,24 +18,20 @@ from shared.messages import (
     AnyEvent,
     Ask,
     Attachment,
-    BackgroundCall,
     Configure,
     Deleted,
     Edited,
     Forget,
     Linked,
     Message,
-    Partial,
     Place,
     Quote,
     Rate,
-    Reply,
     Reset,
     Stop,
-    Timings,
     Unlinked,
-    Usage,
 )
+from shared.replies import BackgroundCall, Partial, Reply, Timings, Usage
 
 GOLDEN: Final = Path(__file__).parent / "golden"
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bots.platform import Later, Part
-from shared.messages import AnyEvent, Ask, Partial, Reply
+from shared.messages import AnyEvent, Ask
+from shared.replies import Partial, Reply
 from tests.contract.worlds.discord import DiscordWorld
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.terminal import TerminalWorld

@@ -13,7 +13,8 @@ from bots.slack.answer_blocks import PART_CHARS
 from bots.slack.markup import escaped_length
 from bots.slack.origin import Origin
 from bots.split_text import split_text
-from shared.messages import AnyEvent, Outcome, Partial, Reply
+from shared.messages import AnyEvent
+from shared.replies import Outcome, Partial, Reply
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
 from tests.fakes.slack import ROOM, FakeSlack, Fault

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,11 +14,13 @@ import sqlalchemy as sa
 from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
+from bots.platform import Gone, Later, Part
 from bots.slack.installations import STATE_S, InstallationStore, StateStore
 from bots.slack.socket_mode import WatchdogLimits
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer
-from tests.fakes.slack import BOT, ROOM, FakeSlack, Fault
+from tests.fakes.slack import BOT, BOT_TOKEN, ROOM, FakeSlack, Fault
+from tests.fakes.slack_shapes import TEAM
 
 SECRET = "signing-secret"  # noqa: S105
 HTTP: dict[str, Any] = {
@@ -184,9 +187,7 @@ async def test_events_commands_and_buttons_arrive_over_http() -> None:
         assert set(world.slack.sockets.http_statuses) == {200}
 
 
-def _part(world: SlackWorld) -> Any:
-    from bots.platform import Part  # noqa: PLC0415
-
+def _part(world: SlackWorld) -> Part:
     return Part(answer(world.heard[0], "hi"), "hi", 0, 1)
 
 
@@ -329,6 +330,46 @@ async def test_several_workspaces_install_by_oauth(tmp_path: Any) -> None:
         assert len(world.heard) == 3
 
 
+@pytest.mark.parametrize("after", ["removed", "installed again"])
+async def test_a_token_that_slack_refuses_is_forgotten_by_every_process(
+    tmp_path: Any, after: str
+) -> None:
+    """Only one of several processes hears that the app was removed, or has a new token."""
+    world = SlackWorld(**{
+        **HTTP, "SLACK_BOT_TOKEN": None, "SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "shh",
+    })  # fmt: skip
+    world.installations_url = f"sqlite:///{tmp_path / 'slack.sqlite3'}"
+    store = InstallationStore(world.installations_url, "1.2")
+    await store.create()
+    await store.async_save(_installation("T1", BOT_TOKEN))
+    async with world:
+        world.slack.sockets.http_urls = [http_url(world)]
+        world.slack.dm("hello")
+        await world.until_heard(1)
+        await world.platform.post(_part(world))
+        world.slack.tokens.clear()
+        await store.forget("T1")  # by the other process
+        if after == "installed again":
+            await store.async_save(_installation("T1", "xoxb-new"))
+            world.slack.tokens["xoxb-new"] = (TEAM, BOT)
+        second = replace(_part(world), text="more", index=1, count=2)
+        with pytest.raises(Later):
+            await world.platform.post(second)
+        if after == "installed again":
+            await world.platform.post(second)
+            assert world.slack.thread("DADA", world.heard[0].address["ts"]) == ["hi", "more"]
+        else:
+            with pytest.raises(Gone):
+                await world.platform.post(second)
+
+
+def _installation(team: str, token: str, at: float = 1_700_000_000.0) -> Installation:
+    return Installation(
+        app_id="A1", team_id=team, user_id="UADA", bot_token=token, bot_id="B1",
+        bot_user_id="UBOT", installed_at=at,
+    )  # fmt: skip
+
+
 @pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")  # in the SDK
 async def test_a_flood_of_visits_stores_nothing(tmp_path: Any) -> None:
     """Anybody can open the installation page, but that does not change the database."""
@@ -364,17 +405,8 @@ async def test_each_workspace_has_one_row_however_often_it_installs(tmp_path: An
     await store.create()
     for number in range(20):
         for team in ("T1", "T2"):
-            await store.async_save(
-                Installation(
-                    app_id="A1",
-                    team_id=team,
-                    user_id="UADA",
-                    bot_token=f"xoxb-{team}-{number}",
-                    bot_id="B1",
-                    bot_user_id="UBOT",
-                    installed_at=1_700_000_000.0 + number,
-                )
-            )
+            installed = _installation(team, f"xoxb-{team}-{number}", 1_700_000_000.0 + number)
+            await store.async_save(installed)
     assert [await store.token(team) for team in ("T1", "T2")] == ["xoxb-T1-19", "xoxb-T2-19"]
     rows = sa.create_engine(f"sqlite:///{tmp_path / 'slack.sqlite3'}")
     with rows.connect() as connection:

@@ -308,10 +308,7 @@ def test_the_manifest_requests_what_the_adapter_needs() -> None:
 
 
 async def diagnosis(slack: FakeSlack, **changes: str | None) -> list[Finding]:
-    values = {
-        "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-        "SLACK_CONFIG_TOKEN": BOT_TOKEN, **changes,
-    }  # fmt: skip
+    values = {**slack.env, "SLACK_CONFIG_TOKEN": BOT_TOKEN, **changes}
     settings = {k: v for k, v in values.items() if v is not None}
     return await slack_findings(SlackSettings.model_validate(settings))
 
@@ -352,7 +349,7 @@ async def test_the_doctor_names_everything_that_is_missing() -> None:
         ({"SLACK_BOT_TOKEN": "xoxb-wrong"}, "refuses SLACK_BOT_TOKEN: invalid_auth"),
         ({"SLACK_APP_TOKEN": "xapp-wrong"}, "refuses SLACK_APP_TOKEN: invalid_auth"),
         ({"SLACK_BOT_TOKEN": None}, "SLACK_BOT_TOKEN is not set"),
-        ({"SLACK_APP_TOKEN": None}, "neither SLACK_APP_TOKEN nor a signing secret"),
+        ({"SLACK_APP_TOKEN": None}, "neither SLACK_APP_TOKEN nor SLACK_SIGNING_SECRET is set"),
         ({"SLACK_API_URL": "http://127.0.0.1:9/api/"}, "does not answer"),
         (
             {"SLACK_BOT_TOKEN": APP_TOKEN, "SLACK_APP_TOKEN": BOT_TOKEN},

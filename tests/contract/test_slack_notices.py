@@ -8,7 +8,8 @@ from bots.slack import working
 from bots.slack.wording import EMPTY, NOT_NOW, NOT_UNDERSTOOD, OVER_QUOTA, TOO_LONG
 from shared.blobs import BlobStoreFull
 from shared.bus import OverQuota, StoreFull, TooLarge
-from shared.messages import Ask, Outcome
+from shared.messages import Ask
+from shared.replies import Outcome
 from tests.contract.test_slack_answers import answered, asked, show, where
 from tests.contract.test_slack_messages import nothing_more, prompt
 from tests.contract.worlds.slack import SlackWorld

@@ -140,7 +140,7 @@ async def test_a_command_during_an_election_is_announced_and_stored_in_its_turn(
         assert (first.text, second.text) == ("now?", "and then?")
         await world.slack.until(lambda: "response" in [method for method, _ in world.slack.calls])
         (late,) = [args for method, args in world.slack.calls if method == "response"]
-        assert late == {"text": SAVED, "response_type": "ephemeral"}
+        assert (late["text"], late["response_type"]) == (SAVED, "ephemeral")
 
 
 async def test_a_deletion_counts_even_if_it_overtakes_its_question() -> None:

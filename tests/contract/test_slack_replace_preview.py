@@ -7,7 +7,8 @@ import pytest
 
 from bots.platform import Later, Part
 from bots.replace_preview import is_replaced
-from shared.messages import AnyEvent, Outcome
+from shared.messages import AnyEvent
+from shared.replies import Outcome
 from tests.contract.test_slack_answers import FINAL_BUTTONS, Growing, asked, seen, show, where
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer

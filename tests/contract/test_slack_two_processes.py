@@ -10,7 +10,8 @@ from bots.platform import Part
 from bots.slack.platform import Slack
 from bots.slack.wording import TOO_LONG
 from shared.bus import TooLarge
-from shared.messages import Ask, Deleted, Edited, Partial, Rate
+from shared.messages import Ask, Deleted, Edited, Rate
+from shared.replies import Partial
 from shared.tasks import end
 from tests.contract.test_slack_answers import answered, asked, seen
 from tests.contract.test_slack_messages import nothing_more, prompt
@@ -177,16 +178,6 @@ async def test_a_link_of_the_question_stays_a_link_in_an_answer_of_the_other_pro
         reply = answer(ask, text).model_copy(update={"prompt_text": ask.text})
         await other.post(Part(reply, text, 0, 1))
         assert seen(two.world, ask) == [text]
-
-
-async def test_a_person_who_asks_twice_for_their_data_gets_it_from_each_process() -> None:
-    """Both files go to their own direct messages."""
-    async with two_processes() as two:
-        two.world.history = b"# What slack:T1-UADA asked"
-        for number in range(2):
-            two.send_to(number)
-            await two.slack.command("/export")
-        await two.slack.until(lambda: len(two.slack.bot_messages("DADA", None)) == 2)
 
 
 @pytest.mark.parametrize("when", ["later", "meanwhile"])

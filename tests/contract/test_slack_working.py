@@ -6,7 +6,8 @@ import pytest
 
 from bots.platform import Part
 from bots.slack import working
-from shared.messages import AnyEvent, Partial
+from shared.messages import AnyEvent
+from shared.replies import Partial
 from tests.contract.test_slack_answers import Growing, asked, seen, show, where
 from tests.contract.worlds.slack import SlackWorld
 from tests.contract.worlds.world import answer

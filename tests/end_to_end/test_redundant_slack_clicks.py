@@ -3,6 +3,7 @@
 One of them has stored the question and shows its answer, and the other one gets the click.
 """
 
+import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bots.slack.wording import ERASE, ERASING
+from bots.slack.wording import ERASE, ERASING, NOT_NOW
 from shared import names
 from shared.bus import Bus
 from tests.end_to_end.redundant import stored
@@ -100,3 +101,30 @@ async def test_the_other_process_gets_what_people_do(slack_world: SlackWorld, bu
     assert (await slack.click(ROOM, ts, ERASE)).acked_at
     await slack.until(lambda: ERASING in slack.told("UADA"), seconds=ANSWER_S)
     assert len(await happened(bus, "forget")) == 1
+
+
+@pytest.mark.parametrize("slack_world", ["sockets"], indirect=True)
+async def test_what_slack_showed_as_failed_is_not_done_when_a_frozen_process_goes_on(
+    slack_world: SlackWorld, bus: Bus
+) -> None:
+    """Its person has repeated it meanwhile, and the other process has answered."""
+    slack, frozen = slack_world.slack, slack_world.pair.both[0]
+    ts = slack.mention("hello")
+    await slack.until(lambda: slack.bot_messages(ROOM, ts), seconds=ANSWER_S)
+    shown = slack.bot_messages(ROOM, ts)[0]["ts"]
+    await slack.until(lambda: "Again" in slack.buttons(ROOM, shown), seconds=ANSWER_S)
+    slack_world.send_to(0)
+    frozen.signal(signal.SIGSTOP)
+    failed = await asyncio.gather(slack.command("/ask", "why?"), slack.click(ROOM, shown, "Again"))
+    assert [one.acked_at for one in failed] == [None, None]
+    slack_world.send_to(1)
+    assert (await slack.command("/ask", "why?")).acked_at
+    assert (await slack.click(ROOM, shown, "Again")).acked_at
+    frozen.signal(signal.SIGCONT)
+    # Nothing can be done about the command any more: Slack has said that it failed.
+    await slack.until(
+        lambda: [args["text"] for method, args in slack.calls if method == "response"]
+    )
+    assert [args["text"] for method, args in slack.calls if method == "response"] == [NOT_NOW]
+    await slack.until(lambda: frozen.log.read_text().count("this process was frozen") == 2)
+    assert [len(await happened(bus, kind)) for kind in ("ask", "again")] == [2, 1]

@@ -71,8 +71,7 @@ async def world(nats: Any, tmp_path: Path) -> AsyncIterator[World]:
         "-c", PROGRAM, log=tmp_path / "slack.log",
         env={
             "NATS_URL": nats.url, "THREADWAX_HOME": str(tmp_path / "slack"),
-            "SLACK_API_URL": slack.url, "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            **slack.env, "PYTHONPATH": str(Path(__file__).parents[2]),
         },
     ).start()  # fmt: skip
     bus = await Bus.connect(nats.url, name="test")

@@ -328,9 +328,10 @@ class FakeDiscord(Shapes):
         channel: int = 0,
         target: int = 0,
         locale: str = "en-US",
+        age_s: float = 0.0,
         **options: str,
     ) -> str:
-        """Use a command and return its token.
+        """Use a command and return its token; `age_s`: it reaches the adapter this much later.
 
         With `target`, it is a command from that message's menu.
         """
@@ -342,17 +343,19 @@ class FakeDiscord(Shapes):
         else:
             data["options"] = [{"name": k, "type": 3, "value": v} for k, v in options.items()]
         return await self._interact(
-            2, channel or self.general, author, data, locale=locale, context=context
+            2, channel or self.general, author, data, locale=locale, context=context, age_s=age_s
         )
 
-    async def click(self, message_id: int, button: str, *, author: str = "ada") -> str:
+    async def click(
+        self, message_id: int, button: str, *, author: str = "ada", age_s: float = 0.0
+    ) -> str:
         """Click the button whose custom id contains `button`. Returns the interaction's token."""
         message = self._find(message_id)
         buttons = [b["custom_id"] for row in message["components"] for b in row["components"]]
         identity = next(b for b in buttons if button in b)
         data = {"custom_id": identity, "component_type": 2}
         channel = int(message["channel_id"])
-        return await self._interact(3, channel, author, data, message=message)
+        return await self._interact(3, channel, author, data, message=message, age_s=age_s)
 
     async def submit(self, *, author: str = "ada", **typed: str) -> str:
         """Send the open form. Returns the interaction's token."""
@@ -491,8 +494,9 @@ class FakeDiscord(Shapes):
         locale: str = "en-US",
         message: Json | None = None,
         context: int | None = None,
+        age_s: float = 0.0,
     ) -> str:
-        number = self.snowflake()
+        number = self.snowflake() - (int(age_s * 1000) << 22)
         token = f"interaction-token-{number}"
         here = self.channels[channel]
         payload: Json = {

@@ -15,7 +15,8 @@ from shared import names
 from shared.bus import Bus
 from shared.event_parsing import event_of
 from shared.follow import Position, follow
-from shared.messages import AnyEvent, Ask, Forget, Outcome, Partial, Reply, Stop
+from shared.messages import AnyEvent, Ask, Forget, Stop
+from shared.replies import Outcome, Partial, Reply
 from shared.tasks import end
 
 AGAIN_S: Final = 0.2

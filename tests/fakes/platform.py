@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from bots.platform import Later, Part
-from shared.messages import Partial, Reply
+from shared.replies import Partial, Reply
 
 
 class Order(Enum):

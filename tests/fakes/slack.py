@@ -183,6 +183,15 @@ class FakeSlack:
     def url(self) -> str:
         return f"http://{self.host}:{self.port}/api/"
 
+    @property
+    def env(self) -> dict[str, str]:
+        """The settings that connect an adapter to this fake, over Socket Mode."""
+        return {
+            "SLACK_API_URL": self.url,
+            "SLACK_BOT_TOKEN": BOT_TOKEN,
+            "SLACK_APP_TOKEN": APP_TOKEN,
+        }
+
     def new_ts(self) -> str:
         self._last_ts = max(self._last_ts + 1, int((time.time() - self.behind_s) * 1_000_000))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
@@ -871,8 +880,7 @@ async def _main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     slack = await FakeSlack().start(parser.parse_args().port)
-    tokens = f"SLACK_BOT_TOKEN={BOT_TOKEN} SLACK_APP_TOKEN={APP_TOKEN}"
-    print(f"SLACK_API_URL={slack.url} {tokens}", flush=True)  # noqa: T201
+    print(" ".join(f"{name}={value}" for name, value in slack.env.items()), flush=True)  # noqa: T201
     await asyncio.Event().wait()
 
 

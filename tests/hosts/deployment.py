@@ -18,7 +18,7 @@ from shared import lease, names
 from shared.bus import Bus
 from tests.fakes.discord import FakeDiscord
 from tests.fakes.model import FakeModel
-from tests.fakes.slack import APP_TOKEN, BOT_TOKEN, FakeSlack
+from tests.fakes.slack import FakeSlack
 from tests.hosts.parts import OLDER, PORTS, NatsPart, Ours, Part, PostgresPart, set_up_by
 from tests.namespaces import OUTSIDE, Network
 from tests.nats_cluster import NatsCluster
@@ -101,10 +101,7 @@ class Deployment:
         """One more adapter, on a new host, not yet started."""
         platforms = {
             "gateway": {},
-            "slack": {
-                "SLACK_API_URL": self.slack.url,
-                "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN,
-            },
+            "slack": self.slack.env,
             "discord": self.discord.env,
         }  # fmt: skip
         one = self._ours(kind, **platforms[kind])

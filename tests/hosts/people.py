@@ -16,9 +16,9 @@ from nats.aio.client import Client
 from bots.gateway.messages import ERROR_HEADER
 from shared import names
 from shared.bus import Bus
-from shared.messages import Reply
 from shared.nats_address import address_of
 from shared.nats_client import NatsClient
+from shared.replies import Reply
 from tests.fakes.model import FakeModel
 from tests.hosts.deployment import Deployment
 

@@ -17,7 +17,7 @@ from dataflow.model.endpoint import Endpoint
 from dataflow.request import Request
 from shared import names
 from shared.bus import Bus
-from shared.messages import Journaled, Outcome, Reply
+from shared.replies import Journaled, Outcome, Reply
 from tests.fakes.model import FakeModel
 from tests.running import question
 

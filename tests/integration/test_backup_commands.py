@@ -85,7 +85,9 @@ def test_an_archive_goes_through_pipes(home: Path, tmp_path: Path) -> None:
     assert {path for path in home.iterdir() if path.is_file()} == before
     new = tmp_path / "new"
     code, _, errors = run(new, *THREADWAX, "restore", "-", stdin=archive[: len(archive) // 2])
-    assert (code, "damaged (unexpected end of data)" in errors) == (1, True), errors
+    assert code == 1
+    assert "restore: standard input cannot be restored: " in errors
+    assert "damaged (unexpected end of data)" in errors
     assert not (new / FILE).exists()
     code, output, errors = run(new, *THREADWAX, "restore", "-", stdin=archive)
     assert code == 0, errors
@@ -121,7 +123,8 @@ def test_a_closed_stream_is_refused(tmp_path: Path, command: str) -> None:
         stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
-    assert "- is closed: redirect it" in done.stderr
+    stream = "output" if command.startswith("backup") else "input"
+    assert f": standard {stream} is closed: redirect it" in done.stderr
 
 
 def test_a_reader_that_goes_away_is_reported(home: Path) -> None:
@@ -131,7 +134,7 @@ def test_a_reader_that_goes_away_is_reported(home: Path) -> None:
     code, _, errors = run(home, *THREADWAX, "backup", "-", stdout=writing)
     os.close(writing)
     assert (code, "Traceback" in errors) == (1, False), errors
-    assert errors.endswith("backup: -: Broken pipe\n")
+    assert errors.endswith("backup: standard output: Broken pipe\n")
 
 
 KILLED = """
@@ -172,3 +175,29 @@ def test_a_killed_restore_is_undone_by_the_commands_that_the_next_one_prints(
     assert code == 0, errors
     assert rows_in(new / FILE, ["conversations"]) == 1
     assert not list(new.glob("**/.*.tmp*"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "--format", "chat", "--out"),
+        ("finetune", "local", "--name", "x", "--data"),
+        ("finetune", "local", "--name", "x", "--data", "x", "--held-out"),
+        ("finetune", "openai", "--model", "x", "--data"),
+        ("rehearse", "--model", "x", "--prompt"),
+    ],
+)
+def test_a_command_that_needs_a_file_says_so(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Instead of a file with this name in the current folder."""
+    code, _, errors = run(tmp_path, *THREADWAX, *command, "-")
+    assert code == 2
+    assert "- does not stand for standard input or output here: name a file" in errors
+
+
+def test_a_folder_that_does_not_exist_is_named(home: Path, tmp_path: Path) -> None:
+    """With what to do about it."""
+    nowhere = tmp_path / "nowhere"
+    code, _, errors = run(home, *THREADWAX, "backup", str(nowhere / "archive.tar"))
+    assert code == 1
+    wanted = f"backup: {nowhere}: there is no such folder: create it, or choose another"
+    assert errors.splitlines()[-1] == wanted

@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -13,7 +12,8 @@ import pytest_asyncio
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared.bus import Bus
-from shared.messages import Ask, Place, Reply, Stop
+from shared.messages import Ask, Place, Stop
+from shared.replies import Reply
 from tests.fakes.model import FakeModel
 from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question
@@ -46,26 +46,17 @@ class World:
     flow: Running
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    server = NatsServer(tmp_path_factory.mktemp("nats"), port=0)
-    server.start()
-    asyncio.run(set_up_streams(server.url))
-    yield server
-    server.close()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_world(
-    server: NatsServer, tmp_path_factory: pytest.TempPathFactory
+    shared_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     model = await FakeModel(usage={"prompt_tokens": 200, "completion_tokens": 100}).start()
     flow = dataflow(
-        tmp_path_factory.mktemp("home"), server.url, model.base_url,
+        tmp_path_factory.mktemp("home"), shared_nats.url, model.base_url,
         THREADWAX_BUDGETS=json.dumps(BUDGETS), THREADWAX_ANSWER_TOKENS=str(ANSWER_TOKENS),
         THREADWAX_PRICES='{"fake": {"input": 1, "output": 10}}',
     ).start()  # fmt: skip
-    bus = await Bus.connect(server.url, name="test")
+    bus = await Bus.connect(shared_nats.url, name="test")
     await flow.ready()
     yield World(bus, model, flow)
     await bus.close()

@@ -7,6 +7,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -49,6 +50,22 @@ def test_help_of_each_command_shows_the_defaults(name: str) -> None:
     for option in threadwax.commands[name].params:
         if isinstance(option.default, int | float) and not isinstance(option.default, bool):
             assert f"default: {option.default}" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        (group.name, name)
+        for group in threadwax.commands.values()
+        if isinstance(group, click.Group)
+        for name in group.commands
+    ],
+)
+def test_help_of_each_subcommand_shows_no_empty_default(group: str, name: str) -> None:
+    """It would seem to be a value that one has to type."""
+    shown = CliRunner().invoke(threadwax, [group, name, "--help"])
+    assert shown.exit_code == 0
+    assert 'default: ""' not in shown.output
 
 
 def test_shell_completion_knows_the_commands() -> None:

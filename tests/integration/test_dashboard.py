@@ -23,9 +23,10 @@ from dataflow.recorder.history_service import HistoryService
 from dataflow.recorder.server_figures import Lag
 from shared.bus import Bus
 from shared.figures import Used
-from shared.messages import Ask, Rate, Timings, Usage
+from shared.messages import Ask, Rate
 from shared.own_history import own_turns
 from shared.prices import Price
+from shared.replies import Timings, Usage
 from shared.settings import Settings
 from tests.recorded import Streams, opened, record
 

@@ -16,23 +16,12 @@ from nats.aio.msg import Msg
 from dataflow.admission import TOO_LONG
 from dataflow.draft import PARTIAL_EVERY_S
 from dataflow.model.errors import NOTICES
-from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus, TooLarge
-from shared.messages import (
-    Again,
-    Attachment,
-    Deleted,
-    Edited,
-    Event,
-    Partial,
-    Place,
-    Quote,
-    Reset,
-    Stop,
-)
+from shared.messages import Again, Attachment, Deleted, Edited, Event, Place, Quote, Reset, Stop
+from shared.replies import Partial
 from tests.fakes.model import FakeModel, Fault, default_reply
 from tests.running import Running, answer_to, dataflow, direct, question
 
@@ -61,27 +50,18 @@ class World:
         return [await self.bus.js.get_last_msg(names.DLQ, name) for name in subjects]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    server = NatsServer(tmp_path_factory.mktemp("nats"), port=0)
-    server.start()
-    asyncio.run(set_up_streams(server.url))
-    yield server
-    server.close()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_world(
-    server: NatsServer, tmp_path_factory: pytest.TempPathFactory
+    shared_nats: NatsServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     model = await FakeModel().start()
     flow = dataflow(
-        tmp_path_factory.mktemp("home"), server.url, model.base_url,
+        tmp_path_factory.mktemp("home"), shared_nats.url, model.base_url,
         THREADWAX_MODEL_GIVE_UP_S="2", THREADWAX_MODEL_SILENCE_S="2",
     ).start()  # fmt: skip
-    bus = await Bus.connect(server.url, name="test")
+    bus = await Bus.connect(shared_nats.url, name="test")
     await flow.ready()
-    yield World(server, bus, model, flow)
+    yield World(shared_nats, bus, model, flow)
     await bus.close()
     flow.kill()
     await model.stop()

@@ -21,8 +21,9 @@ from dataflow.store.sqlite import FILE
 from ops.nats_server import NatsServer
 from shared.bus import Bus
 from shared.lifecycle import CANNOT_START
-from shared.messages import Place, Reply
+from shared.messages import Place
 from shared.partitioning import DEFAULT_PARTITIONS
+from shared.replies import Reply
 from tests.fakes.model import FakeModel
 from tests.month import LONGEST_TEST, enough_of_the_month
 from tests.running import Running, answer_to, dataflow, question

@@ -22,7 +22,7 @@ from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.dead_letters import NO_ANSWER, NOBODY_WAITS, NOT_OURS, Outcome, replay
-from shared.messages import Usage
+from shared.replies import Usage
 from tests.fakes.model import FakeModel
 from tests.fakes.platform import FakePlatform
 from tests.integration.test_relay import relaying, reply

@@ -43,11 +43,12 @@ from shared.connection import Unavailable
 from shared.figures import Range
 from shared.group_commit import BATCH_FROM, BATCH_ID, SINGLES_LIMIT
 from shared.lease import Lease
-from shared.messages import Ask, Attachment, Forget, Partial, Place, Reply, Stop
+from shared.messages import Ask, Attachment, Forget, Place, Stop
 from shared.operators_figures import operators_figures
 from shared.own_history import PIECE_BYTES, NotNow, own_history
 from shared.partitioning import DEFAULT_PARTITIONS
 from shared.receipts import Claim, Posted, Receipts
+from shared.replies import Partial, Reply
 from shared.streams import ADAPTERS, sync_always
 from shared.tasks import end
 from tests.fakes.model import FakeModel

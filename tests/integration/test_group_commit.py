@@ -23,7 +23,8 @@ from shared.group_commit import (
     SINGLES_LIMIT,
     GroupCommit,
 )
-from shared.messages import Ask, Reply
+from shared.messages import Ask
+from shared.replies import Reply
 from tests.fakes.tcp_proxy import TcpProxy, Way
 from tests.running import direct, question
 

@@ -11,7 +11,7 @@ from dataflow.model.answer_notes import FILTERED, LENGTH, TOOLS
 from dataflow.model.answer_text import ANSWER_LIMIT_CHARS
 from dataflow.model.errors import Why
 from shared import metrics
-from shared.messages import Usage
+from shared.replies import Usage
 from tests.asking import MakeAsker
 from tests.fakes.model import FakeModel, Refusal, whole
 

@@ -22,7 +22,8 @@ from dataflow.request import Request
 from shared import metrics
 from shared.blobs import put_blob
 from shared.bus import Bus
-from shared.messages import Attachment, Partial, Reply
+from shared.messages import Attachment
+from shared.replies import Partial, Reply
 from tests.fakes.model import FakeModel, Fault
 from tests.running import question
 

@@ -34,8 +34,9 @@ from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.follow import Position, follow
 from shared.group_commit import BATCH_FROM, BATCH_ID
-from shared.messages import Ask, Reply
+from shared.messages import Ask
 from shared.receipts import Posted, Receipts
+from shared.replies import Reply
 from shared.settings import Settings
 from shared.tasks import end
 from tests.fakes.platform import FakePlatform

@@ -1,4 +1,4 @@
-"""A notice comes from several Slack adapters at the same moment, and its reader sees it once."""
+"""Several Slack adapters are to send the same notice or file, and its reader gets it once."""
 
 import asyncio
 import itertools
@@ -12,8 +12,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bots.slack.api import client_of, new_session
-from bots.slack.notices import CLAIMED_WITHIN_S, LOOK_EVERY_S, SILENT_LOOKS, Notices
+from bots.slack.notices import Notices
 from bots.slack.origin import Origin
+from bots.slack.own_history import OwnHistory
+from bots.slack.send_once import CLAIMED_WITHIN_S, LOOK_EVERY_S, SILENT_LOOKS
 from bots.slack.workspaces import Workspace
 from ops.nats_server import NatsServer
 from shared.bus import Bus
@@ -35,13 +37,15 @@ print(message_in({"team_id": "T1", "event": event}).version)
 
 
 class Two:
-    """The notices of two processes, each with a connection of its own to NATS."""
+    """What two processes send, each with a connection of its own to NATS."""
 
     def __init__(self, slack: FakeSlack, origin: Origin) -> None:
         self.slack = slack
         self.origin = origin
         self.proxies: list[TcpProxy] = []
         self.both: list[Notices] = []
+        self.exports: list[OwnHistory] = []
+        self.recorder_answers = asyncio.Event()
 
     async def send(self, words: str) -> list[asyncio.Task[None]]:
         """Both are to send the same notice; the first one claims it."""
@@ -49,6 +53,13 @@ class Two:
         await asyncio.sleep(0.2)
         second = asyncio.create_task(self.both[1].send(self.origin, words, about="m1"))
         return [first, second]
+
+    async def fetch(self, user: str) -> bytes:
+        await self.recorder_answers.wait()
+        return f"# What {user} asked".encode()
+
+    def files(self) -> int:
+        return len(self.slack.bot_messages("DADA", None))
 
     async def settled(self) -> None:
         await asyncio.gather(*(one.settled() for one in self.both))
@@ -69,7 +80,11 @@ async def two(nats: NatsServer) -> AsyncIterator[Two]:
             stack.push_async_callback(bus.close)
             two.proxies.append(proxy)
             receipts = Receipts(bus, "slack", owner=f"process{number}")
-            two.both.append(Notices(time.monotonic, receipts))
+            notices = Notices(time.monotonic, receipts)
+            two.both.append(notices)
+            export = OwnHistory(two.fetch, session, notices, receipts)
+            stack.push_async_callback(export.close)
+            two.exports.append(export)
         yield two
 
 
@@ -137,3 +152,29 @@ async def test_a_notice_of_a_dead_process_is_sent_by_the_other(two: Two) -> None
         await asyncio.gather(first, second)
         await two.settled()
     assert two.slack.told("UADA") == ["no"]
+
+
+async def test_a_person_who_asks_two_processes_for_their_data_gets_one_file(two: Two) -> None:
+    """The second one waits for the first, also if both are asked at the same moment."""
+    for files in (1, 2):  # later, they can ask again
+        two.recorder_answers.clear()
+        for export in two.exports:
+            export.begin(two.origin)
+        await asyncio.sleep(2 * LOOK_EVERY_S)
+        two.recorder_answers.set()
+        sending = [task for export in two.exports for task in export._sending.values()]
+        assert len(sending) == 2
+        await asyncio.gather(*sending)
+        assert two.files() == files
+
+
+async def test_a_file_that_a_dead_process_was_to_send_is_sent_by_the_other(two: Two) -> None:
+    """The person was told that it comes."""
+    two.exports[0].begin(two.origin)
+    await asyncio.sleep(2 * LOOK_EVERY_S)
+    two.exports[1].begin(two.origin)
+    await two.exports[0].close()
+    two.recorder_answers.set()
+    async with asyncio.timeout(SILENT_S + 10):
+        await asyncio.gather(*two.exports[1]._sending.values())
+    assert two.files() == 1

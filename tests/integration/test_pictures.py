@@ -22,7 +22,8 @@ from dataflow.request import Request
 from shared import names
 from shared.blobs import BLOB_LIMIT_BYTES, PIECE_BYTES, PIECES_HEADER, put_blob
 from shared.bus import Bus
-from shared.messages import Attachment, Reply
+from shared.messages import Attachment
+from shared.replies import Reply
 from tests.fakes.model import FakeModel, Fault
 from tests.running import question
 

@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from dataflow.model.status import sentence
 from ops.nats_server import NatsServer
 from shared.bus import Bus
-from shared.messages import Partial
+from shared.replies import Partial
 from tests.fakes.model import FakeModel
 from tests.running import dataflow, question
 

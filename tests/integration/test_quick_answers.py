@@ -11,7 +11,7 @@ from bots.relay import Relay
 from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
-from shared.messages import Partial
+from shared.replies import Partial
 from shared.tasks import end
 from tests.fakes.platform import FakePlatform
 from tests.integration.test_relay import CONSUMER, PARTIALS, SUBJECT, partial, reply

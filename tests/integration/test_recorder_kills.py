@@ -17,8 +17,9 @@ from ops.nats_server import NatsServer
 from shared import names
 from shared.bus import Bus
 from shared.database.engine import database_url, engine_of
-from shared.messages import Rate, Reply
+from shared.messages import Rate
 from shared.receipts import Receipts
+from shared.replies import Reply
 from shared.settings import Settings
 from tests.fakes.model import FakeModel
 from tests.postgres import Postgres

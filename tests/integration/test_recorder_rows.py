@@ -24,19 +24,16 @@ from shared.messages import (
     Again,
     Ask,
     Attachment,
-    BackgroundCall,
     Configure,
     Deleted,
     Edited,
     Forget,
     Quote,
     Rate,
-    Reply,
     Reset,
     Stop,
-    Timings,
-    Usage,
 )
+from shared.replies import BackgroundCall, Reply, Timings, Usage
 from tests.recorded import START, Streams, dump, opened, record
 
 

@@ -17,8 +17,8 @@ from bots.peers import PULLS_EXPIRE_S
 from ops.nats import set_up_streams
 from shared import names, user_names
 from shared.bus import Bus
-from shared.messages import Reply
 from shared.pull import EXPIRES_S, Pull, consume
+from shared.replies import Reply
 from shared.streams import ACK_WAIT_S
 from shared.tasks import end
 from tests.nats_cluster import NatsCluster, nats_cluster

@@ -18,8 +18,9 @@ from bots.showing import STOPPED
 from ops.nats_server import NatsServer
 from shared import names, streams, user_names
 from shared.bus import Bus
-from shared.messages import Ask, Outcome, Partial, Reply
+from shared.messages import Ask
 from shared.receipts import Posted, Receipts
+from shared.replies import Outcome, Partial, Reply
 from shared.tasks import end
 from tests.fakes.platform import FakePlatform, Order
 from tests.fakes.tcp_proxy import TcpProxy, Way

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ops.cli import threadwax
-from shared.messages import Ask, Attachment, BackgroundCall, Deleted, Rate, Timings, Usage
+from shared.messages import Ask, Attachment, Deleted, Rate
+from shared.replies import BackgroundCall, Timings, Usage
 from tests.recorded import Streams, opened, record
 
 Command = Callable[..., Result]

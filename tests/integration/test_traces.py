@@ -261,6 +261,9 @@ async def test_a_receiver_that_refuses_or_hangs_delays_nothing(world: World) -> 
     world.receiver.status = 200
     await answer_to(world.bus, question("ada", 3, "hello"))
     await world.until("ada-3", "answer")
+    async with asyncio.timeout(DEADLINE_S):
+        while "traces are taken again" not in log.read_text():
+            await asyncio.sleep(0.05)  # its thread has still to read the receiver's response
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
     about = [line for line in lines if line["event"].startswith("traces")]
     assert [line["event"] for line in about] == ["traces are not taken", "traces are taken again"]
@@ -343,7 +346,10 @@ async def test_without_traces_nothing_of_opentelemetry_is_imported(
         ("", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "4318"),
         ("", {"OTEL_TRACES_EXPORTER": "zipkin"}, "set it to otlp"),
         ("", {"OTEL_TRACES_SAMPLER_ARG": "2"}, "OTEL_TRACES_SAMPLER_ARG"),
-        ("", {"OTEL_BSP_MAX_QUEUE_SIZE": "-5"}, "max_queue_size must be"),
+        ("", {"OTEL_EXPORTER_OTLP_TIMEOUT": "abc"}, "OTEL_EXPORTER_OTLP_TIMEOUT must be"),
+        ("", {"OTEL_EXPORTER_OTLP_HEADERS": SECRET}, "OTEL_EXPORTER_OTLP_HEADERS must be"),
+        # The library's own check: a batch cannot be larger than the queue.
+        ("", {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9999"}, "max_export_batch_size must be"),
         ("", {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
     ],
 )

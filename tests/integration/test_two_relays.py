@@ -15,7 +15,7 @@ from bots.relay import Relay
 from ops.nats_server import NatsServer
 from shared import names, pulse, streams
 from shared.bus import Bus
-from shared.messages import Partial, Reply
+from shared.replies import Partial, Reply
 from shared.tasks import end
 from tests.fakes.platform import FakePlatform
 from tests.fakes.tcp_proxy import TcpProxy

@@ -20,8 +20,8 @@ from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import names, streams
 from shared.bus import Bus
-from shared.messages import Reply
 from shared.pull import Pull, consume
+from shared.replies import Reply
 from shared.streams import ensure_reply_consumer
 from shared.tasks import end
 from tests.fakes.model import FakeModel

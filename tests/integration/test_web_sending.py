@@ -11,7 +11,8 @@ from bots.web.platform import Web
 from bots.web.server import Server
 from bots.web.settings import WebSettings
 from bots.web.turns import SENDING, Finished, Growing
-from shared.messages import AnyEvent, Ask, Partial, Place, Reply
+from shared.messages import AnyEvent, Ask, Place
+from shared.replies import Partial, Reply
 
 PLACE = Place(platform="web", channel="web", thread="c1", audience="direct")
 ASKED = Ask(id="q1", user="web:ada", place=PLACE, said_at=datetime.now(UTC), text="hello")

@@ -27,7 +27,7 @@ from shared import user_names
 from shared.bus import Bus
 from shared.database.engine import database_url as url_of
 from shared.database.engine import engine_of
-from shared.messages import Reply
+from shared.replies import Reply
 from shared.settings import Settings
 from tests.chaos.command import options_of, say
 from tests.fakes.model import FakeModel

@@ -6,11 +6,9 @@ import random
 import sys
 from typing import Any, Final
 
-import nats.errors
 from nats.aio.client import Client
 
-from bots.gateway.messages import ERROR_HEADER
-from shared import names
+from tests.gateway_requests import asked, ignore
 from tests.soak.users import SoakUsers, run
 
 REQUEST_S: Final = 20.0
@@ -31,7 +29,7 @@ class SoakGatewayUsers(SoakUsers):
     async def start(self, **options: str) -> dict[str, str]:
         await self._client.connect(
             options["url"], name="askers", max_reconnect_attempts=-1, reconnect_time_wait=0.2,  # type: ignore[arg-type]
-            error_cb=_silent, pending_size=0,
+            error_cb=ignore, pending_size=0,
         )  # fmt: skip
         return {}
 
@@ -52,29 +50,15 @@ class SoakGatewayUsers(SoakUsers):
 
     async def _until_answered(self, who: str, marker: str, text: str) -> None:
         request = json.dumps({"user_id": who, "prompt": text}).encode()
-        while (answer := await self._once(request, {"Nats-Msg-Id": marker})) is None:
+        while (answer := await asked(self._client, request, marker, REQUEST_S)) is None:
             await asyncio.sleep(AGAIN_S)
         self._answers[marker] = [answer]
-
-    async def _once(self, request: bytes, headers: dict[str, str]) -> str | None:
-        try:
-            answer = await self._client.request(
-                names.GATEWAY_SUBJECT, request, timeout=REQUEST_S, headers=headers
-            )
-        except (nats.errors.Error, TimeoutError, OSError):
-            return None
-        refused = (answer.headers or {}).get(ERROR_HEADER) and not answer.data
-        return None if refused else answer.data.decode()
 
     def texts(self) -> dict[str, list[str]]:
         return self._answers
 
     async def forget(self, where: str) -> None:
         self._answers.pop(where, None)
-
-
-async def _silent(_: Exception) -> None:
-    """Ignores the error: a lost connection makes the requests fail."""
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from tests.fakes.slack import (
-    APP_TOKEN,
     BOT,
-    BOT_TOKEN,
     GROUP,
     ROOM,
     SECRET_ROOM,
@@ -36,11 +34,7 @@ class SoakSlackUsers(SoakUsers):
 
     async def start(self, **_: str) -> dict[str, str]:
         await self.slack.start()
-        return {
-            "SLACK_API_URL": self.slack.url,
-            "SLACK_BOT_TOKEN": BOT_TOKEN,
-            "SLACK_APP_TOKEN": APP_TOKEN,
-        }
+        return self.slack.env
 
     async def until_connected(self) -> None:
         while not self.slack.sockets.live:

@@ -15,7 +15,8 @@ from dataflow.question_queue import PENDING_LIMIT
 from dataflow.snapshot import Snapshot
 from dataflow.tokens import Window
 from dataflow.turn import Turn
-from shared.messages import Again, Ask, Attachment, Deleted, Edited, Outcome, Place, Quote
+from shared.messages import Again, Ask, Attachment, Deleted, Edited, Place, Quote
+from shared.replies import Outcome
 from tests.unit.test_conversation import (
     DM,
     ROOM,

@@ -32,7 +32,8 @@ from dataflow.audience import may_recall
 from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, Settle
 from dataflow.tokens import Window
-from shared.messages import Ask, Journaled, Place, Reply
+from shared.messages import Ask, Place
+from shared.replies import Journaled, Reply
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = Window(context_tokens=1_000_000, answer_tokens=100, system_prompt="s")

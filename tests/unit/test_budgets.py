@@ -21,8 +21,9 @@ from dataflow.tokens import message_tokens
 from ops.setting_errors import fault_lines
 from shared.budgets import Budgets
 from shared.experiments import Experiment
-from shared.messages import Ask, Place, Reply, Usage
+from shared.messages import Ask, Place
 from shared.prices import Price
+from shared.replies import Reply, Usage
 from shared.settings import Settings
 
 ROOM = Place(platform="slack", space="T1", channel="C1", audience="public")

@@ -20,21 +20,8 @@ from dataflow.effects import CallModel, Cancel, Effect, Erase, Settle
 from dataflow.pending import QUEUED
 from dataflow.question_queue import IN_PROGRESS_LIMIT, PENDING_LIMIT
 from dataflow.tokens import Window, estimated_tokens
-from shared.messages import (
-    Again,
-    Ask,
-    Attachment,
-    Deleted,
-    Edited,
-    Forget,
-    Journaled,
-    Outcome,
-    Place,
-    Reply,
-    Reset,
-    Stop,
-    Usage,
-)
+from shared.messages import Again, Ask, Attachment, Deleted, Edited, Forget, Place, Reset, Stop
+from shared.replies import Journaled, Outcome, Reply, Usage
 
 USER = "test:ada"
 START = datetime(2026, 1, 1, tzinfo=UTC)

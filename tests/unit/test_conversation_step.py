@@ -11,7 +11,8 @@ from dataflow.effects import CallModel, Effect, Wait
 from dataflow.heard import Arrived, Leave, Loaded
 from dataflow.partitions.in_memory import Conversing
 from dataflow.tokens import Window
-from shared.messages import Ask, Journaled, Reply
+from shared.messages import Ask
+from shared.replies import Journaled, Reply
 from tests.running import question
 
 WINDOW = Window(context_tokens=4096, answer_tokens=512, system_prompt="You are a bot.")

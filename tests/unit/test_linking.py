@@ -16,7 +16,8 @@ from dataflow.effects import (
 )
 from dataflow.linking import LETTERS, NewCode, Unlink, UseCode, command_of, written
 from dataflow.tokens import Window
-from shared.messages import Ask, Forget, Journaled, Linked, Place, Reply, Stop, Unlinked
+from shared.messages import Ask, Forget, Linked, Place, Stop, Unlinked
+from shared.replies import Journaled, Reply
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 WINDOW = Window(4096, 500, "You are a bot.")

@@ -87,3 +87,24 @@ def test_a_part_that_was_forked_from_a_terminal_logs_json_to_its_file(tmp_path: 
     (line,) = log.read_text().splitlines()
     assert json.loads(line)["event"] == "slow"
     assert json.loads(line)["process"] == "slack"
+
+
+IN_THREADS = """
+import logging, threading
+from shared import log
+
+log.set_up("info", process="x")
+for write in (log.logger().warning, logging.getLogger("library").warning):
+    thread = threading.Thread(target=write, args=("retrying",))
+    thread.start()
+    thread.join()
+"""
+
+
+def test_each_line_says_which_process_wrote_it() -> None:
+    """Also one of a thread that a library started."""
+    found = subprocess.run(
+        [sys.executable, "-c", IN_THREADS], check=True, capture_output=True, text=True
+    )
+    lines = [json.loads(line) for line in found.stderr.splitlines()]
+    assert [(line["process"], line["event"]) for line in lines] == [("x", "retrying")] * 2

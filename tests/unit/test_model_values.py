@@ -12,7 +12,7 @@ from dataflow.model.retry_after import retry_after_s
 from dataflow.model.status import in_words, sentence
 from dataflow.model.usage import usage_of
 from dataflow.truncation import request_tokens, shortened
-from shared.messages import Usage
+from shared.replies import Usage
 from tests.asking import Messages, conversation
 
 COUNTS = {"prompt_tokens": 10, "completion_tokens": 5}

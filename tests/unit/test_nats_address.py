@@ -83,7 +83,7 @@ def test_only_the_embedded_server_has_a_name() -> None:
     [
         ("https://key:s3cret@models.example/v1", "models.example:443"),
         ("http://127.0.0.1:11434/v1", "127.0.0.1:11434"),
-        ("embedded:/data/nats/url", "the server of /data"),
+        ("embedded:/data/nats/url", "the data folder /data"),
         ("nats://u:s3cret/word@h", UNREADABLE),
     ],
 )

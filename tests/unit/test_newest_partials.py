@@ -7,7 +7,8 @@ from nats.aio.msg import Msg
 
 from bots.newest_partials import NewestPartials
 from shared import names
-from shared.messages import Partial, Place
+from shared.messages import Place
+from shared.replies import Partial
 
 PLACE = Place(platform="web", channel="web", audience="direct")
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.messages import Usage
 from shared.prices import PRICES, Price, cost_microdollars
+from shared.replies import Usage
 from shared.settings import Settings
 
 MILLION = 1_000_000

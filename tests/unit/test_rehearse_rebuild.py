@@ -35,20 +35,16 @@ from ops.rehearse.streams import Chosen
 from shared.messages import (
     Again,
     Attachment,
-    BackgroundCall,
     Configure,
     Deleted,
     Edited,
     Event,
     Forget,
-    Journaled,
     Quote,
-    Reply,
     Reset,
     Stop,
-    Timings,
-    Usage,
 )
+from shared.replies import BackgroundCall, Journaled, Reply, Timings, Usage
 from tests.running import direct, question
 
 START = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)

@@ -26,8 +26,8 @@ from ops.rehearse.refusal_words import refuses
 from ops.rehearse.report import Report, report_of
 from ops.rehearse.results_file import Asked, Choice, Judged, LeftOut, Results
 from ops.rehearse.streams import Chosen
-from shared.messages import Reply, Timings, Usage
 from shared.prices import Price
+from shared.replies import Reply, Timings, Usage
 from tests.running import direct
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)

@@ -26,19 +26,8 @@ from dataflow.summary import (
 from dataflow.thread_starts import SUMMARIES_LIMIT, SUMMARIZED_LIMIT, ThreadStarts
 from dataflow.tokens import FIRST_RATIO, Window
 from dataflow.turns import TURNS_LIMIT
-from shared.messages import (
-    Again,
-    Ask,
-    Attachment,
-    BackgroundCall,
-    Deleted,
-    Edited,
-    Forget,
-    Place,
-    Quote,
-    Reset,
-    Usage,
-)
+from shared.messages import Again, Ask, Attachment, Deleted, Edited, Forget, Place, Quote, Reset
+from shared.replies import BackgroundCall, Usage
 from shared.settings import Settings
 from tests.unit.test_conversation import CLOSED, DM, ROOM, ask, calls, contents, event, reply
 

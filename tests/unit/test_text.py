@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages import Ask, Place, Reply
+from shared.messages import Ask, Place
+from shared.replies import Reply
 from shared.text import Joining, repaired
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from shared import tracing
 from shared.traces.ids import SpanIds, root_of, sent_in
 from shared.traces.settings import TraceSettings
+from shared.traces.variables import check
 from tests.running import ROOT, question
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -99,6 +100,57 @@ def test_an_impossible_choice_is_named(wrong: dict[str, str]) -> None:
     with pytest.raises(tracing.CannotTrace, match=next(iter(wrong))):
         tracing.is_on(ENDPOINT | wrong)
     assert not tracing.is_on(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", ["10", "0.5"], ["abc", "0", "-1", "inf", "nan"]),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", ["10"], ["10s"]),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", ["gzip", "None", " deflate "], ["zip", "true"]),
+        (
+            "OTEL_EXPORTER_OTLP_HEADERS",
+            ["key=hush", "Authorization=Bearer%20hush, x-a=b=c,", "key=", "key=Bearer hush"],
+            ["hush", "key: hush", "key=hush;x", "=hush", "a b=hush", 'key="hush"'],
+        ),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ["https://a.example/v1/traces"], ["a.example:4318"]),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", [__file__], ["/nowhere/ca.pem"]),
+        ("OTEL_BSP_SCHEDULE_DELAY", ["100"], ["soon", "-5", "1.5", "0"]),
+        ("OTEL_RESOURCE_ATTRIBUTES", ["a=b,c=d=e", ""], ["hush", "a=b,hush"]),
+        ("OTEL_SDK_DISABLED", ["false", "True"], ["yes", "1"]),
+    ],
+)
+def test_a_value_that_the_library_would_ignore_is_named(
+    name: str, right: list[str], wrong: list[str]
+) -> None:
+    """Never with the value, which may be a secret in the wrong place."""
+    for value in right:
+        check({name: value})
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"^{name} must be ") as raised:
+            check({name: value})
+        assert "hush" not in str(raised.value)
+
+
+def test_only_the_more_specific_variable_counts() -> None:
+    check({"OTEL_EXPORTER_OTLP_TIMEOUT": "abc", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "1"})
+
+
+@pytest.mark.parametrize(
+    "value", ["key=hush", "Authorization=Bearer%20hush, x-a=b=c,", "key=", "hush", "key: hush",
+              "key=hush;x", "=hush", "a b=hush", 'key="hush"', "key=a\\b", "(a)=b", "k\u00e9y=a",
+              "key=\u00e9", "key =a", "a=b,,c=d"],
+)  # fmt: skip
+def test_the_library_takes_the_same_headers(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    """It leaves out the others, with a warning that contains them."""
+    parser = pytest.importorskip("opentelemetry.util.re")
+    parser.parse_env_headers(value, liberal=True)
+    try:
+        check({"OTEL_EXPORTER_OTLP_HEADERS": value})
+    except ValueError:
+        assert caplog.records
+    else:
+        assert not caplog.records
 
 
 def test_settings_reach_the_library_under_its_own_names() -> None:

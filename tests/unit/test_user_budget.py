@@ -9,7 +9,8 @@ from dataflow.conversation import Conversation
 from dataflow.effects import CallModel, Effect, PlaceDecision, ReservePlace, Settle, SettlePlace
 from dataflow.question_queue import PENDING_LIMIT
 from shared.budgets import Budgets
-from shared.messages import Again, Deleted, Edited, Journaled, Outcome, Place, Stop, Usage
+from shared.messages import Again, Deleted, Edited, Place, Stop
+from shared.replies import Journaled, Outcome, Usage
 from tests.unit.test_conversation import DM, ROOM, START, WINDOW, ask, event, reply
 
 PRIVATE_ROOM = Place(platform="test", space="S", channel="P2", audience="private")

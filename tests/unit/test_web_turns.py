@@ -18,7 +18,8 @@ from bots.web.turns import (
     finished_by,
     shown,
 )
-from shared.messages import Ask, Partial, Place, Reply
+from shared.messages import Ask, Place
+from shared.replies import Partial, Reply
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 PLACE = Place(platform="web", channel="web", thread="c1", audience="direct")

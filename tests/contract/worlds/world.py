@@ -3,7 +3,8 @@
 from typing import Protocol, Self
 
 from bots.platform import ChatPlatform
-from shared.messages import AnyEvent, Reply
+from shared.messages import AnyEvent
+from shared.replies import Reply
 
 
 class World(Protocol):
