@@ -120,9 +120,9 @@ class Site:
             "COMPOSE_FILE": "docker-compose.yml:tests.yml",
         }
 
-    def override(self, compose: dict[str, Any]) -> None:
-        """Adds a docker-compose.override.yml, as its reader would write one."""
-        (self.folder / "docker-compose.override.yml").write_text(yaml.safe_dump(compose))
+    def override(self, compose: str) -> None:
+        """Adds a docker-compose.override.yml, as a reader of the docs would."""
+        (self.folder / "docker-compose.override.yml").write_text(compose)
         self.env["COMPOSE_FILE"] = "docker-compose.yml:docker-compose.override.yml:tests.yml"
 
     def use(self, image: str) -> None:

@@ -102,7 +102,7 @@ def test_an_upgrade_of_every_service_under_load(
         site.use(CHANGED_IMAGE)
         site.shell(steps.replace("docker compose build", "true"))
         assert site.ids("nats") == before["nats"]
-        site.override({"services": {"nats": {"image": CHANGED_NATS}}})
+        site.override(f"services: {{nats: {{image: {CHANGED_NATS!r}}}}}")
         site.shell("docker compose up --detach nats")
         count = len(load.slack)
         until(lambda: len(load.slack) > count + 3)

@@ -1,6 +1,7 @@
 """Slack's and Discord's containers, confined as docker-compose.yml says, against fake platforms."""
 
 import json
+import re
 import time
 import urllib.request
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.containers.site import Site, run, until, why_not
+from tests.running import ROOT
 
 pytestmark = [
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "-"),
@@ -16,11 +18,12 @@ pytestmark = [
 ]
 
 CHANNEL, DIRECT = "CROOM", "DADA"
-SECRETS = {
+TOKENS = {
     "SLACK_BOT_TOKEN": "xoxb-fake-bot-token",
     "SLACK_APP_TOKEN": "xapp-fake-app-token",
     "DISCORD_TOKEN": "fake.discord.token",
 }
+NOT_USED = ("SLACK_SIGNING_SECRET", "SLACK_CLIENT_SECRET", "SLACK_INSTALLATIONS_URL")
 
 
 def in_slack(site: Site, question: str) -> str:
@@ -88,6 +91,7 @@ def test_both_platforms_are_answered_before_and_after_a_stop(deploy: Callable[..
     slack[in_slack(site, "later")] = "later"
     until(lambda: answered(site, slack, discord), 60)
     assert set(site.asked().values()) == {1}
+    assert stop(site, "slack", "discord", "dataflow", "recorder", "gateway", "nats") < 25
 
 
 def confined(site: Site, service: str) -> None:
@@ -106,35 +110,48 @@ def confined(site: Site, service: str) -> None:
     assert limits["Memory"] == 512 << 20
 
 
-def test_tokens_in_files_are_in_no_environment(deploy: Callable[..., Site]) -> None:
-    site = deploy("slack", "discord")
+def test_secrets_in_files_are_in_no_environment(deploy: Callable[..., Site]) -> None:
+    """As deploy/compose.secrets.yml has them, except one that a variable with _FILE names."""
+    site = deploy("slack", "discord", "postgres")
+    passwords = {
+        role: site.value(f"THREADWAX_NATS_{role}_PASSWORD")
+        for role in ("ADMIN", "DATAFLOW", "RECORDER", "GATEWAY", "SLACK", "DISCORD", "WEB")
+    }
+    database = site.value("THREADWAX_POSTGRES_PASSWORD")
+    files = TOKENS | {
+        f"NATS_URL_{role}": f"nats://{role.lower()}:{password}@nats:4222"
+        for role, password in passwords.items()
+    }
+    files["POSTGRES_PASSWORD"] = database
+    files["DATABASE_URL"] = f"postgresql://threadwax:{database}@postgres/threadwax"
+    example = (ROOT / "deploy" / "compose.secrets.yml").read_text()
+    for name in NOT_USED:
+        example = re.sub(rf"(?m)^ *(- {name}|{name}: .*)\n", "", example)
+    for usual, named in (
+        ("- DISCORD_TOKEN\n", "- {source: DISCORD_TOKEN, target: /etc/token}\n"),
+        (
+            "discord:\n    environment: {",
+            "discord:\n    environment: {DISCORD_TOKEN_FILE: /etc/token, ",
+        ),
+    ):
+        assert usual in example
+        example = example.replace(usual, named)
+    site.override(example)
     folder = site.folder / "secrets"
     folder.mkdir(mode=0o755)
-    for name, value in SECRETS.items():
-        (folder / name).write_text(value)
+    for name in re.findall(r"\./secrets/(\w+)", example):
+        (folder / name).write_text(files.get(name, "a-value"))
         (folder / name).chmod(0o444)
         site.set(**{name: ""})
-    services: dict[str, Any] = {}
-    # One as docs/deploy.md says first, the others through a variable with _FILE.
-    for service, named in (("slack", "SLACK_APP_TOKEN"), ("discord", "DISCORD_TOKEN")):
-        own = [name for name in SECRETS if name.startswith(service.upper())]
-        services[service] = {
-            "environment": {f"{named}_FILE": f"/etc/keys/{named}"},
-            "secrets": [
-                {"source": name, "target": f"/etc/keys/{name}" if name == named else name}
-                for name in own
-            ],
-        }
-    files = {name: {"file": f"./secrets/{name}"} for name in SECRETS}
-    site.override({"services": services, "secrets": files})
     site.up()
     slack, discord = {in_slack(site, "one"): "one"}, {in_discord(site, "two"): "two"}
     until(lambda: answered(site, slack, discord))
-    seen = run("docker", "inspect", *site.ids("slack"), *site.ids("discord")).stdout
-    logged = site.logs("slack") + site.logs("discord")
-    for token in SECRETS.values():
-        assert token not in seen
-        assert token not in logged
+    examined = site.compose("run", "--rm", "-T", "admin", "doctor", check=False)
+    assert examined.returncode == 0, examined.stdout
+    for service in ("dataflow", "recorder", "gateway", "slack", "discord", "postgres"):
+        seen = run("docker", "inspect", *site.ids(service)).stdout + site.logs(service)
+        for value in (*TOKENS.values(), *passwords.values(), database):
+            assert value not in seen, service
 
 
 def test_slack_events_arrive_through_the_published_port(deploy: Callable[..., Site]) -> None:

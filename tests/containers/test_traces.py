@@ -1,5 +1,6 @@
 """Traces from containers, and an image that does not contain them."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -44,6 +45,16 @@ def test_every_part_sends_its_spans_to_a_receiver_in_the_network(
         "answer to: traced in Slack"
     ]
     assert len({one["trace"] for one in site.spans()}) == 2
+
+
+def test_compose_builds_the_library_into_images_if_there_is_an_endpoint(
+    deploy: Callable[..., Site],
+) -> None:
+    for settings, traces in (("", ""), (TRACED, "1")):
+        config = deploy("web", settings=settings).compose("config", "--format", "json")
+        services = json.loads(config.stdout)["services"]
+        for name in ("setup", "web"):
+            assert services[name]["build"]["args"]["TRACES"] == traces
 
 
 def test_an_endpoint_without_the_library_is_refused_with_what_to_do(
