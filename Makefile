@@ -130,7 +130,7 @@ rolling-upgrade: setup-dev  ## replace every process on several hosts while peop
 	@tests/postgres_install.sh
 	@ALL_CASES=1 $(if $(FROM),UPGRADE_FROM=$(abspath $(FROM))) $(BIN)/python -m pytest -q -s tests/hosts -k every_part
 
-containers: setup-dev  ## run docker-compose.yml and the commands of docs/deploy.md on a Docker engine; 15 minutes
+containers: setup-dev  ## run docker-compose.yml and the commands of docs/deploy.md on a Docker engine; 20 minutes
 	@CONTAINERS=1 $(BIN)/python -m pytest -q -s tests/containers
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
