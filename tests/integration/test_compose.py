@@ -342,6 +342,16 @@ def test_volumes_are_named(compose: dict[str, Any]) -> None:
                 others = name == "admin" and source == "recorder-data"
                 assert target == ("/recorder" if others else folders.get(name, "/data"))
     assert used == set(compose["volumes"])
+    # Docker makes a folder that the image does not have, and its volume, as root's.
+    (made,) = re.findall(
+        r"install --directory .*--mode=0700 (.+)", (ROOT / "Dockerfile").read_text()
+    )
+    mounted = {
+        volume.split(":")[1]
+        for _, service in our_services(compose)
+        for volume in service.get("volumes", ())
+    }
+    assert mounted == set(made.split())
     for name, service in our_services(compose):
         in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
         assert in_memory != bool(service.get("volumes")), f"{name} creates an unnamed volume"
