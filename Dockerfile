@@ -46,9 +46,10 @@ ARG DEMO
 RUN if [ -n "$DEMO" ]; then apt-get update \
     && apt-get install --yes --no-install-recommends libgomp1 \
     && rm -rf /var/lib/apt/lists/*; fi
+# /recorder: where the service `admin` of docker-compose.yml has the recorder's volume.
 RUN groupadd --system --gid 10001 threadwax \
     && useradd --system --uid 10001 --gid 10001 --home-dir /data --no-create-home threadwax \
-    && install --directory --owner=threadwax --group=threadwax --mode=0700 /data
+    && install --directory --owner=threadwax --group=threadwax --mode=0700 /data /recorder
 WORKDIR /data
 VOLUME /data
 # Three layers, from the one that changes least: an upgrade of the code transfers the last one only.

@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do if $$p -c 'import s
 # Tests start thousands of processes: without cached bytecode each start takes twice as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup setup-dev setup-finetune setup-export setup-traces setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills host-kills rolling-upgrade power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
+.PHONY: help setup setup-dev setup-finetune setup-export setup-traces setup-web chat web up test test-finetune test-export check sbom bench soak chaos recorder-kills cluster-kills member-kills host-kills rolling-upgrade containers power power-forget session screenshots learn demo-adapter demo-scores diagram lock clean
 
 help:  ## list the commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -129,6 +129,9 @@ host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment
 rolling-upgrade: setup-dev  ## replace every process on several hosts while people talk; FROM=... is a checkout of the version to begin with
 	@tests/postgres_install.sh
 	@ALL_CASES=1 $(if $(FROM),UPGRADE_FROM=$(abspath $(FROM))) $(BIN)/python -m pytest -q -s tests/hosts -k every_part
+
+containers: setup-dev  ## run docker-compose.yml and the commands of docs/deploy.md on a Docker engine; 20 minutes
+	@CONTAINERS=1 $(BIN)/python -m pytest -q -s tests/containers
 
 power: setup-dev  ## cut the power at random moments, SEED=... ROUNDS=...; docs/power.md
 	@tests/power/install.sh

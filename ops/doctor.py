@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings
 
 from ops.doctor_budgets import budgets
 from ops.doctor_database import database
+from ops.doctor_gateway import gateway
 from ops.doctor_lease import lease_of_discord
 from ops.doctor_model import model
 from ops.doctor_replicas import replicas
@@ -32,7 +33,6 @@ NEEDED_BYTES: Final = 1 << 30
 """With less free space, the prompts of a busy week can fill the disk."""
 
 CONNECT_WAIT_S: Final = 2.0
-ANSWER_TIMEOUT_S: Final = 2.0
 
 _COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
 _MARK_WIDTH: Final = 5
@@ -214,21 +214,6 @@ async def unread(context: CheckContext) -> list[Finding]:
         return [Finding("ok", "unread", "no dead letters")]
     text = "1 dead letter waits" if count == 1 else f"{count:,} dead letters wait"
     return [Finding("warn", "unread", text, "`threadwax dlq list` shows why; docs/runbook.md")]
-
-
-async def gateway(context: CheckContext) -> list[Finding]:
-    """Checks that the gateway listens for plain requests."""
-    if context.bus is None:
-        return []
-    try:
-        await context.bus.client.request("$SRV.PING", timeout=ANSWER_TIMEOUT_S)
-    except nats.errors.NoRespondersError:
-        text = f"nobody listens on `{names.GATEWAY_SUBJECT}`"
-        advice = "start `threadwax up` or `threadwax gateway`; other adapters do not need it"
-        return [Finding("warn", "gateway", text, advice)]
-    except (nats.errors.Error, TimeoutError):
-        return [Finding("warn", "gateway", "does not answer", "read its log, and restart it")]
-    return [Finding("ok", "gateway", f"listens on `{names.GATEWAY_SUBJECT}`")]
 
 
 async def running_page(context: CheckContext) -> list[Finding]:

@@ -33,6 +33,8 @@ class Received:
 class FakeReceiver:
     """Keeps what it receives. `status` is its response, which comes after `delay_s`."""
 
+    host: str = "127.0.0.1"
+
     status: int = 200
     delay_s: float = 0.0
     spans: list[Received] = field(default_factory=list)
@@ -44,7 +46,7 @@ class FakeReceiver:
         app.router.add_post("/v1/traces", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        await web.TCPSite(self._runner, self.host, port).start()
         self.port: int = self._runner.addresses[0][1]
         return self
 
@@ -53,7 +55,7 @@ class FakeReceiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def until(
         self, done: Callable[[list[Received]], bool], seconds: float = 30.0

@@ -54,6 +54,7 @@ OF_ADAPTERS: Final = {"THREADWAX_BUDGETS"}
 
 FIXED: Final = {
     "dataflow": STATUS,
+    "admin": STATUS,
     "recorder": STATUS,
     "gateway": STATUS,
     "slack": STATUS | {"SLACK_HTTP_HOST": "0.0.0.0", "SLACK_HTTP_PORT": "3000"},  # noqa: S104
@@ -73,10 +74,15 @@ OF_THE_RECORDER: Final = {
 }  # fmt: skip
 """`docker compose run recorder` also exports."""
 
+RECORDED: Final = "sqlite:////recorder/recorder/threadwax.sqlite"
+"""The recorder's database in the container `admin`, which has it in a volume of its own."""
+
 COMPOSE_VARIABLES: Final = {
     "THREADWAX_NATS_PORT", "SLACK_HTTP_PORT", "THREADWAX_WEB_PORT", "THREADWAX_PROMETHEUS_PORT",
+    "DATABASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT",
 }  # fmt: skip
-"""Variables of the compose file itself: ports on the host."""
+"""Variables of the compose file itself: ports on the host, which database
+`admin` uses, and whether the image can send traces."""
 
 
 REMOVED: Final = "!reset"
@@ -115,6 +121,9 @@ EXPECTED: Final = {
 }
 """The settings that each container gets from `.env`. A new setting of `Settings` belongs to the
 dataflow, unless a set above names it."""
+
+EXPECTED["admin"] = EXPECTED["dataflow"] - {"DATABASE_URL"} | OF_THE_SETUP
+"""`doctor` checks what they run with. The database has a default of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -228,9 +237,10 @@ def test_the_page_and_the_demo_have_images_of_their_own(compose: dict[str, Any])
     images = {name: service["image"] for name, service in our_services(compose)}
     own = {name: image for name, image in images.items() if image != "threadwax:local"}
     assert own == {"web": "threadwax:local-web", "demo": "threadwax:local-demo"}
-    assert compose["services"]["web"]["build"] == {"context": ".", "args": {"WEB": "1"}}
-    assert compose["services"]["demo"]["build"] == {"context": ".", "args": {"DEMO": "1"}}
-    assert compose["services"]["setup"]["build"] == "."
+    traces = {"TRACES": "${OTEL_EXPORTER_OTLP_ENDPOINT:+1}"}  # only if they are sent somewhere
+    arguments = {name: compose["services"][name]["build"]["args"] for name in ("setup", *own)}
+    assert arguments == {"setup": traces, "web": {"WEB": "1"} | traces, "demo": {"DEMO": "1"}}
+    assert {compose["services"][name]["build"]["context"] for name in arguments} == {"."}
 
 
 def test_the_database_starts_before_the_recorder_if_it_starts(compose: dict[str, Any]) -> None:
@@ -254,12 +264,12 @@ def test_prometheus_reads_every_part(compose: dict[str, Any]) -> None:
     running = {name for name, service in our_services(compose) if not runs_once(service)} - {"demo"}
     always = {name for name in running if not compose["services"][name].get("profiles")}
     scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
-    named, looked_up = scraped
+    looked_up, named = scraped
+    (found,) = looked_up["dns_sd_configs"]
+    assert set(found["names"]) == running
+    assert found["port"] == int(port)
     (fixed,) = named["static_configs"]
     assert set(fixed["targets"]) == {f"{name}:{port}" for name in always}
-    (found,) = looked_up["dns_sd_configs"]
-    assert set(found["names"]) == running - always
-    assert found["port"] == int(port)
     prometheus = compose["services"]["prometheus"]
     assert prometheus["profiles"] == ["metrics"]
     # Alert rules, if there are any, are where deploy/prometheus.yml looks for them.
@@ -329,8 +339,19 @@ def test_volumes_are_named(compose: dict[str, Any]) -> None:
                 assert mode == ["ro"]
             else:
                 used.add(source)
-                assert target == folders.get(name, "/data")
+                others = name == "admin" and source == "recorder-data"
+                assert target == ("/recorder" if others else folders.get(name, "/data"))
     assert used == set(compose["volumes"])
+    # Docker makes a folder that the image does not have, and its volume, as root's.
+    (made,) = re.findall(
+        r"install --directory .*--mode=0700 (.+)", (ROOT / "Dockerfile").read_text()
+    )
+    mounted = {
+        volume.split(":")[1]
+        for _, service in our_services(compose)
+        for volume in service.get("volumes", ())
+    }
+    assert mounted == set(made.split())
     for name, service in our_services(compose):
         in_memory = any(mount.startswith("/data:") for mount in service["tmpfs"])
         assert in_memory != bool(service.get("volumes")), f"{name} creates an unnamed volume"
@@ -343,6 +364,8 @@ def test_every_setting_reaches_its_container(name: str, compose: dict[str, Any])
     passed = {variable for variable, value in environment.items() if value is None}
     assert passed == EXPECTED[name], "list it in docker-compose.yml, or in one of the sets above"
     fixed = {n: v for n, v in environment.items() if v is not None} | {"NATS_URL": ""}
+    if name == "admin":
+        assert fixed.pop("DATABASE_URL") == f"${{DATABASE_URL:-{RECORDED}}}"
     assert fixed == {"NATS_URL": ""} | FIXED.get(name, {})
 
 
@@ -359,7 +382,7 @@ def test_each_container_gets_its_own_password_only(compose: dict[str, Any]) -> N
     for name, service in our_services(compose):
         assert "env_file" not in service, name
         passwords = re.findall(r"\$\{(THREADWAX_NATS_\w+)", json.dumps(service))
-        role = {"setup": "ADMIN", "demo": None}.get(name, name.upper())
+        role = {"setup": "ADMIN", "admin": "ADMIN", "demo": None}.get(name, name.upper())
         assert passwords == ([f"THREADWAX_NATS_{role}_PASSWORD"] if role else []), name
         if role:
             url = service["environment"]["NATS_URL"]
@@ -376,7 +399,7 @@ def test_a_missing_or_empty_password_is_refused() -> None:
     for name in passwords:
         uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
         assert set(uses) == {":?run deploy/passwords.sh"}, name
-    assert "$" not in re.sub(r"\$\{\w+(:-\w*|:\?[^}]+)\}", "", text)
+    assert "$" not in re.sub(r"\$\{\w+(:-[\w:/.]*|:\+1|:\?[^}]+)\}", "", text)
 
 
 class Overrides(yaml.SafeLoader):
@@ -411,8 +434,9 @@ def test_every_secret_can_be_a_file(compose: dict[str, Any]) -> None:
             }
             continue
         settings = {one if isinstance(one, str) else one["target"] for one in service["secrets"]}
-        assert settings == EXPECTED[name] & every | {"NATS_URL"}, name
-        assert service["environment"] == {"NATS_URL": REMOVED}, name  # it would win over the file
+        removed = {"NATS_URL", "DATABASE_URL"} if name == "admin" else {"NATS_URL"}
+        assert settings == EXPECTED[name] & every | removed, name
+        assert service["environment"] == dict.fromkeys(removed, REMOVED), name  # they would win
     ours = {name for name, service in our_services(compose) if "NATS_URL" in service["environment"]}
     assert set(example["services"]) == ours - {"ask"} | {"postgres"}
     assert set(example["secrets"]) == given

@@ -721,6 +721,12 @@ async def test_the_admin_can_discover_the_gateway(server: Server, gateway: Runni
     assert "nats refused" not in gateway.log.read_text()
 
 
+async def test_the_doctor_of_the_admin_finds_the_gateway(server: Server, gateway: Running) -> None:
+    examined = await asyncio.to_thread(threadwax, "doctor", NATS_URL=server.url("admin"))
+    assert re.search(r"(?m)^ok +gateway +listens on `prompts`", examined.stdout), examined.stdout
+    assert "nats refused" not in gateway.log.read_text()
+
+
 async def test_the_ask_command_works_with_its_role(server: Server, gateway: Running) -> None:
     """`threadwax ask` prints the answer."""
     del gateway
