@@ -30,8 +30,7 @@ SHARED_MODULES: Final = (
 )  # fmt: skip
 """What most parts import. What only one of them uses would be a burden to the others."""
 
-MESSAGE_BYTES: Final = 1 << 16
-"""The limit of an order, which contains the variables that a part gets in addition to ours."""
+MESSAGE_BYTES: Final = 1 << 16  # the limit of an order, which contains a part's own variables
 
 ANSWER_S: Final = 5.0
 """A launcher that does not answer within this time is ended. It answers within a millisecond."""
