@@ -262,7 +262,7 @@ def test_four_times_the_text_takes_about_four_times_as_long(parser: str) -> None
     try:
         for name, text_of_length in HOSTILE.items():
             short, long = text_of_length(chars), text_of_length(4 * chars)
-            for _ in range(4):
+            for _ in range(10):
                 at_long = seconds(work, long)
                 if at_long < FAST_S or at_long < RATIO_LIMIT * seconds(work, short):
                     break
