@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import nats.errors
 import nats.js.errors
+from nats.js import api
 
 from shared import metrics, names, quota, tracing, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Refused, Unavailable
@@ -31,7 +32,14 @@ _OUT_OF_RESOURCES: Final = frozenset({10002, 10023, 10047})
 """The limits of the account, of the server's memory or of its `max_file` are reached."""
 
 _MESSAGE_TOO_LARGE: Final = 10054
-_WRONG_LAST_MESSAGE_ID: Final = 10070
+_NO_ROLLUP: Final = 10111
+_REFUSED: Final = {api.Header.ROLLUP.value: "never"}
+"""A value that no stream accepts: its leader refuses it after it has looked for a duplicate.
+
+Never a wrong `Nats-Expected-Last-Msg-Id`: with replicas, nats-server 2.15 checks that in each of
+them only when it stores the message, and then the stream stores nothing more.
+"""
+
 _RETRY_S: Final = 0.1
 
 _TROUBLE_S: Final = 60.0
@@ -204,12 +212,10 @@ class Publishing(Connection):
 
     async def _is_stored(self, subject: str, headers: dict[str, str]) -> bool:
         """Asks whether the server has a message with this id, without storing anything."""
-        # No message meets this condition, but the server checks for duplicates first.
-        impossible = {"Nats-Expected-Last-Msg-Id": "-"}
         try:
-            return bool((await self.js.publish(subject, headers=headers | impossible)).duplicate)
+            return bool((await self.js.publish(subject, headers=headers | _REFUSED)).duplicate)
         except nats.js.errors.APIError as error:
-            if error.err_code == _WRONG_LAST_MESSAGE_ID:
+            if error.err_code == _NO_ROLLUP:
                 return False
             raise Unavailable(f"NATS does not store now: {error.description}") from error
         except TRANSIENT as error:

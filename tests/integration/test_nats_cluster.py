@@ -202,6 +202,21 @@ async def test_a_claim_is_not_answered_by_a_replica_that_lags(
     assert answers == []
 
 
+async def test_whether_an_event_is_stored_can_be_asked_without_harm(cluster: NatsCluster) -> None:
+    """As an edit of a message does. A stream with replicas must not stop over it."""
+    await replicated(cluster)
+    slack = await Bus.connect(cluster.url("slack"), name="slack")
+    there, missing = ask("slack", 50), ask("slack", 51)
+    assert await slack.publish(there, patience_s=PUBLISH_PATIENCE_S)
+    for _ in range(3):
+        assert await slack.is_stored(there.user, there.id)
+        assert not await slack.is_stored(missing.user, missing.id)
+    async with asyncio.timeout(10):
+        assert await slack.publish(missing)
+        assert not await slack.publish(missing)
+    await slack.close()
+
+
 async def test_an_erased_last_message_is_not_taken_for_a_replica_that_lags_for_long(
     cluster: NatsCluster, admin: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
