@@ -92,7 +92,8 @@ class Publishing(Connection):
         self._events = GroupCommit(
             self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.PROMPTS
         )
-        self._not_stored_at_s = float("-inf")
+        self._full_at = float("-inf")
+        self._unavailable_at = float("-inf")
         self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
         self._reserved_quotas = Quotas(quota.RESERVE_BYTES)
         self._throttle = LogThrottle()
@@ -119,10 +120,12 @@ class Publishing(Connection):
                 span.stored(new=new)
         except (TooLarge, OverQuota, Unavailable) as error:
             metrics.publish_failed.labels(platform, _WHY[type(error)]).inc()
-            if isinstance(error, StoreFull | Unavailable):
-                self._not_stored_at_s = time.monotonic()
+            if isinstance(error, StoreFull):
+                self._full_at = time.monotonic()
+            elif isinstance(error, Unavailable):
+                self._unavailable_at = time.monotonic()
             raise
-        self._not_stored_at_s = float("-inf")
+        self._full_at = self._unavailable_at = float("-inf")
         kind = getattr(event, "kind", "event")
         metrics.publish_s.labels(platform).observe(time.monotonic() - started)
         (metrics.published.labels(platform, kind) if new
@@ -133,9 +136,19 @@ class Publishing(Connection):
     @property
     def storing_trouble(self) -> str:
         """Why questions were not stored in the last minute; empty if they were, or none came."""
-        if time.monotonic() - self._not_stored_at_s > _TROUBLE_S:
+        if time.monotonic() - max(self._full_at, self._unavailable_at) > _TROUBLE_S:
             return ""
         return "NATS does not store questions: its log, or that of this process, says why"
+
+    @property
+    def was_unavailable(self) -> bool:
+        """Whether a question was lately not stored because NATS did not answer."""
+        return time.monotonic() - self._unavailable_at <= _TROUBLE_S
+
+    def answers_since(self, moment: float) -> None:
+        """The stream of questions answers since this moment, as in `time.monotonic`."""
+        if self._unavailable_at < moment:
+            self._unavailable_at = float("-inf")
 
     async def _published(
         self, event: Event, patience_s: float, quota_of: str | None, span: tracing.Span
