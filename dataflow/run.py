@@ -158,6 +158,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
         io, bus, store, storage, locks=locks, members=Members(member),
         stepped_at=lambda: in_memory.stepped_at, on_other_store=_end_before,
     )  # fmt: skip
+    answering.until_certain = assignment.until_certain
     io.call(assignment.join())
     doers = Doers(
         answering,
