@@ -42,6 +42,7 @@ def readiness(
         trouble = (
             bus.trouble
             or leaders.trouble
+            or bus.storing_trouble
             or ("" if assignment.is_well else NOT_WELL)
             or ("" if assignment.held else NO_PARTITION)
             or (NO_ROOM if capacity.nearly_full else "")

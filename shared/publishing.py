@@ -19,6 +19,7 @@ from shared.log import logger
 from shared.log_throttle import LogThrottle
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
 from shared.quota import Quotas
+from shared.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -41,6 +42,9 @@ them only when it stores the message, and then the stream stores nothing more.
 """
 
 _RETRY_S: Final = 0.1
+
+_WAITS_S: Final = 4.0
+"""What waits for this long to be stored is news; shorter elections are not."""
 
 _TROUBLE_S: Final = 60.0
 """After this long without another try, a refusal says nothing about the next question."""
@@ -92,6 +96,7 @@ class Publishing(Connection):
         self._events = GroupCommit(
             self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.PROMPTS
         )
+        self._storing = Waiting()
         self._full_at = float("-inf")
         self._unavailable_at = float("-inf")
         self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
@@ -115,7 +120,7 @@ class Publishing(Connection):
         platform, _ = user_names.split_user(event.user)
         started = time.monotonic()
         try:
-            with tracing.publishing(event) as span:
+            with self._storing.one(), tracing.publishing(event) as span:
                 new = await self._published(event, patience_s, quota_of, span)
                 span.stored(new=new)
         except (TooLarge, OverQuota, Unavailable) as error:
@@ -135,7 +140,9 @@ class Publishing(Connection):
 
     @property
     def storing_trouble(self) -> str:
-        """Why questions were not stored in the last minute; empty if they were, or none came."""
+        """Why nothing is stored now, or was not in the last minute; empty if it is, or unknown."""
+        if self._storing.stuck_s > _WAITS_S:
+            return "NATS does not store what it is sent: it elects a leader, or lacks servers"
         if time.monotonic() - max(self._full_at, self._unavailable_at) > _TROUBLE_S:
             return ""
         return "NATS does not store questions: its log, or that of this process, says why"

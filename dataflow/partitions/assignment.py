@@ -36,6 +36,7 @@ STORE_SEEN_WITHIN_S: Final = 5.0
 """A member whose worker takes no steps, or whose store does not answer, sends no beats."""
 
 AGAIN_S: Final = 0.5
+LEADER_ANSWERS_WITHIN_S: Final = 1.5
 
 
 class Assignment:
@@ -260,8 +261,10 @@ class Assignment:
         return not holder or holder == self._me or not self._members.is_heard(holder)
 
     async def _claim(self, wanted: list[int]) -> None:
-        # Who cannot reach the stream's leader could answer nobody.
-        await self._bus.js.stream_info(names.PROMPTS)
+        # Who cannot reach the stream's leader could answer nobody. It is soon asked again: what was
+        # asked just before it was elected gets no answer.
+        async with asyncio.timeout(LEADER_ANSWERS_WITHIN_S):
+            await self._bus.js.stream_info(names.PROMPTS)
         # Beats and claims have come meanwhile.
         epochs = {one: self._claims[one].epoch for one in wanted if self._is_free(one)}
         won = await self._store.claim(self._me, epochs)
