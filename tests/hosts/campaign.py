@@ -16,6 +16,7 @@ from tests.hosts.parts import NatsPart, Ours, Part, PostgresPart, set_up_by
 from tests.hosts.people import Talk, reply
 from tests.hosts.watch import Watch
 from tests.running import ROOT
+from tests.wire import Fault
 
 CALM_S: Final = 3.0
 """How long people talk before a fault and after it."""
@@ -25,6 +26,11 @@ GONE_S: Final = 8.0
 """How long a lost machine is missed until another one is there."""
 
 SHORT_S, LONG_S = 10.0, 45.0
+BAD_FOR_S: Final = 15.0
+LOST: Final = 0.2
+DELAY_S: Final = 0.1
+"""In each direction: an answer takes twice as long."""
+
 READY_WITHIN_S: Final = 60.0
 NOTICED_WITHIN_S: Final = 10.0
 """Whoever cannot work says so by then."""
@@ -203,6 +209,30 @@ async def cut_off_for_45_s(_: Deployment, part: Part) -> None:
     part.host.heal()
 
 
+async def loses_a_fifth_of_all_packets(_: Deployment, part: Part) -> None:
+    await _impaired(part, Fault(lost=LOST), BAD_FOR_S)
+
+
+async def answers_200_ms_later(_: Deployment, part: Part) -> None:
+    await _impaired(part, Fault(delay_s=DELAY_S), BAD_FOR_S)
+
+
+async def receives_nothing_for_10_s(_: Deployment, part: Part) -> None:
+    """Its packets arrive: others may think that it is well."""
+    await _impaired(part, Fault(dropped="in"), SHORT_S)
+
+
+async def sends_nothing_for_10_s(_: Deployment, part: Part) -> None:
+    """It hears all others: it may think that it is well."""
+    await _impaired(part, Fault(dropped="out"), SHORT_S)
+
+
+async def _impaired(part: Part, fault: Fault, seconds: float) -> None:
+    part.host.impair(fault)
+    await asyncio.sleep(seconds)
+    part.host.heal()
+
+
 async def lost_and_replaced(deployment: Deployment, part: Part) -> None:
     """Its machine is lost; later, another one takes its place."""
     await lost_for_good(deployment, part)
@@ -227,4 +257,6 @@ async def another_one_added(deployment: Deployment, part: Part) -> None:
     await deployment.another(part.kind).start()
 
 
-CUTS: Final = (cut_off_for_10_s, cut_off_for_45_s)
+CUTS: Final = (
+    cut_off_for_10_s, cut_off_for_45_s, receives_nothing_for_10_s, sends_nothing_for_10_s,
+)  # fmt: skip
