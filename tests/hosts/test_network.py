@@ -1,5 +1,6 @@
 """The network of the other tests: a cut is silent, and nothing of a host outlives it."""
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def network() -> Iterator[Network]:
 def connected(server: Host, client: Host) -> tuple[socket.socket, socket.socket]:
     """A connection between two hosts: the client's end, and the server's."""
     listening = server.call(socket.create_server, (server.address, PORT))
-    one = client.call(socket.create_connection, (server.address, PORT), SOON_S)
+    # The kernel may take a second until a new host's cable counts as plugged in.
+    one = client.call(socket.create_connection, (server.address, PORT), LATE_S)
     other, _ = listening.accept()
     listening.close()
     return one, other
@@ -93,10 +95,10 @@ def test_a_lossy_cable_loses_frames_and_tcp_repeats_them(network: Network) -> No
     with one, other:
         one.settimeout(LATE_S)
         other.settimeout(LATE_S)
-        two.impair(Fault(lost=0.3))
+        two.impair(Fault(lost=0.1))
         answered(other, one, 200_000)
         resent = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[100:104]
-        assert int.from_bytes(resent, sys.byteorder) > 10  # tcpi_total_retrans
+        assert int.from_bytes(resent, sys.byteorder) > 5  # tcpi_total_retrans
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
@@ -108,15 +110,18 @@ def test_a_one_sided_cable_passes_the_other_direction(network: Network, directio
     for host, own in zip((one, two), sockets, strict=True):
         own.bind((host.address, PORT))
         own.settimeout(SOON_S)
-    sockets[0].sendto(b"in", (two.address, PORT))
-    sockets[1].sendto(b"out", (one.address, PORT))
-    for own, arrives in zip(sockets, ("out", "in"), strict=True):
-        with own:
-            if arrives == direction:
-                with pytest.raises(TimeoutError):
-                    own.recv(10)
-            else:
-                assert own.recv(10) == arrives.encode()
+    to = {"in": (sockets[0], sockets[1], two), "out": (sockets[1], sockets[0], one)}
+    sender, receiver, host = to.pop("in" if direction == "out" else "out")
+    with sender, receiver:
+        received = b""
+        while not received:  # the kernel may take a second until the cable counts as plugged in
+            sender.sendto(b"passes", (host.address, PORT))
+            with contextlib.suppress(TimeoutError):
+                received = receiver.recv(10)
+        sender, receiver, host = to[direction]
+        sender.sendto(b"does not", (host.address, PORT))
+        with pytest.raises(TimeoutError):
+            receiver.recv(10)
 
 
 def test_a_host_has_its_own_name_and_loopback(network: Network) -> None:
