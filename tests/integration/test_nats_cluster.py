@@ -208,7 +208,7 @@ async def test_whether_an_event_is_stored_can_be_asked_without_harm(cluster: Nat
     """As an edit of a message does. A stream with replicas must not stop over it."""
     await replicated(cluster)
     slack = await Bus.connect(cluster.url("slack"), name="slack")
-    there, missing = ask("slack", 50), ask("slack", 51)
+    there, missing = ask("slack", 70), ask("slack", 71)
     assert await slack.publish(there, patience_s=PUBLISH_PATIENCE_S)
     for _ in range(3):
         assert await slack.is_stored(there.user, there.id)
