@@ -122,7 +122,7 @@ member-kills: setup-dev  ## kill, stop, freeze, cut off and replace dataflow pro
 	@tests/postgres_install.sh
 	@THREADWAX_TEST_MEMBER_ROUNDS=7 $(BIN)/python -m pytest -q -s tests/integration/test_members.py
 
-host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment in network namespaces, and print the longest waits; 25 minutes
+host-kills: setup-dev  ## kill, stop, cut off and lose the parts of a deployment in network namespaces, give them bad networks, and print the longest waits; 36 minutes
 	@tests/postgres_install.sh
 	@ALL_CASES=1 $(BIN)/python -m pytest -q -s tests/hosts -k fails
 

@@ -26,6 +26,7 @@ from shared.lease import Lease
 from shared.messages import AnyEvent, Ask
 from shared.pulse import now_s
 from shared.settings import Settings
+from shared.stream_leaders import StreamLeaders
 from shared.tasks import end
 
 CANNOT_RUN: Final = lifecycle.CANNOT_START
@@ -123,7 +124,9 @@ async def _run(
     bus = await lifecycle.unless_stopped(
         stop, Bus.connect(settings.bus_url, name=name, wait_s=None, needs=needs)
     )
-    terms = _Terms(stop, bus, name, make, previews=previews, redundant=redundant)
+    leaders = StreamLeaders.of_adapter(bus, name, consumer=name)
+    terms = _Terms(stop, bus, leaders, name, make, previews=previews, redundant=redundant)
+    asking = asyncio.create_task(leaders.watch())
     status = None
     try:
         if settings.http_port is not None:
@@ -135,7 +138,7 @@ async def _run(
         while not stop.done():
             await terms.serve_one()
     finally:
-        await end(stop)
+        await end(stop, asking)
         if status is not None:
             await status.cleanup()
         await bus.close()
@@ -148,6 +151,7 @@ class _Terms:
         self,
         stop: "asyncio.Task[str]",
         bus: Bus,
+        leaders: StreamLeaders,
         name: str,
         make: Make,
         *,
@@ -156,6 +160,7 @@ class _Terms:
     ) -> None:
         self._stop = stop
         self._bus = bus
+        self._leaders = leaders
         self._name = name
         self._make = make
         self._previews = previews
@@ -171,7 +176,7 @@ class _Terms:
 
     def ready(self) -> tuple[bool, str]:
         """Whether it works or can take over at once; what it does, or why it does not."""
-        trouble = self._bus.trouble or self._bus.storing_trouble
+        trouble = self._bus.trouble or self._leaders.trouble or self._bus.storing_trouble
         if trouble:
             return False, trouble
         if self._lease is not None and not self._lease.is_held:
@@ -192,11 +197,7 @@ class _Terms:
             Misconfigured: as the adapter does.
         """
         adapter = await lifecycle.unless_stopped(self._stop, self._make(self._bus, self._publish))
-        lease = None
-        if isinstance(adapter, Leased):
-            lease = Lease(self._bus, self._name, place=adapter.place, position=adapter.position)
-            self._lease = lease
-            await lifecycle.unless_stopped(self._stop, self._acquire(lease, adapter))
+        lease = await self._leased(adapter) if isinstance(adapter, Leased) else None
         metrics.begin(self._name)
         self._adapter = adapter
         self._peers = Peers(self._bus, self._name) if self._redundant else None
@@ -248,6 +249,13 @@ class _Terms:
             self._adapter = None
             if lease is not None and self._stop.done():
                 await lease.release()
+
+    async def _leased(self, adapter: Leased) -> Lease:
+        lease = Lease(self._bus, self._name, place=adapter.place, position=adapter.position)
+        self._lease = lease
+        self._leaders.need_leases(self._name)
+        await lifecycle.unless_stopped(self._stop, self._acquire(lease, adapter))
+        return lease
 
     async def _acquire(self, lease: Lease, adapter: "Leased") -> None:
         quiet_s = self._quiet_until - now_s()

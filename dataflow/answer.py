@@ -6,6 +6,7 @@ no user's queue can stall.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
@@ -33,6 +34,9 @@ ELSEWHERE_S: Final = 20.0
 
 JOURNAL_AGAIN_S: Final = 5.0
 """Wait after a defect that kept even a failure notice out of the journal."""
+
+
+UntilCertain = Callable[[], Awaitable[None]]
 
 
 class _Result(NamedTuple):
@@ -63,8 +67,13 @@ class Answer:
         images: Images,
         estimates: bool,
         variant: Variant | None,
+        until_certain: UntilCertain,
     ) -> None:
-        """Begins at once. `older` is the call for the same question that this one replaces."""
+        """Begins at once. `older` is the call for the same question that this one replaces.
+
+        `until_certain` returns when this process certainly serves the user.
+        """
+        self._until_certain = until_certain
         self._estimates = estimates
         self._bus = bus
         self._variant = variant
@@ -181,6 +190,7 @@ class Answer:
                 return _Result("failed", NO_ROOM)
             self._calling = True
             try:
+                await self._until_certain()
                 return await self._call(effect)
             except asyncio.CancelledError:
                 if self._cancelled_as is None and not self._superseded:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 
-from dataflow.answer import Answer
+from dataflow.answer import Answer, UntilCertain
 from dataflow.background_calls import BackgroundCalls
 from dataflow.draft import STATUS_AFTER_S, Draft
 from dataflow.effects import Answered, CallModel, Cancel, Settle, Summarize, Summarized, Wait
@@ -25,6 +25,10 @@ from shared.tuning import GarbageForCalls
 
 OnResult = Callable[[str, Journaled | Summarized], None]
 """Reports a reply or a summary to the worker that keeps this user's conversation."""
+
+
+async def _at_once() -> None:
+    """Waits for nothing."""
 
 
 class Answering:
@@ -54,6 +58,7 @@ class Answering:
         self._queued: dict[str, Draft] = {}
         self._background = BackgroundCalls(model)
         self._stopping = False
+        self.until_certain: UntilCertain = _at_once
         self._garbage = GarbageForCalls()
         metrics.in_flight.set_function(lambda: len(self._running))
         metrics.pending.set_function(lambda: len(self._running) + len(self._queued))
@@ -133,7 +138,7 @@ class Answering:
         answer = Answer(
             self._bus, self._model, self._capacity, effect, older,
             draft=draft, images=self._images, estimates=self._estimates,
-            variant=self._variants.of(effect.ask),
+            variant=self._variants.of(effect.ask), until_certain=self.until_certain,
         )  # fmt: skip
         self._running[effect.ask.id] = answer
 

@@ -7,6 +7,7 @@ from dataflow.journal_capacity import JournalCapacity
 from dataflow.model.health import ModelHealth
 from shared import metrics
 from shared.bus import Bus
+from shared.stream_leaders import StreamLeaders
 
 Ready = Callable[[], tuple[bool, str]]
 
@@ -28,7 +29,11 @@ class Serving(Protocol):
 
 
 def readiness(
-    bus: Bus, model: ModelHealth, capacity: JournalCapacity, assignment: Serving
+    bus: Bus,
+    leaders: StreamLeaders,
+    model: ModelHealth,
+    capacity: JournalCapacity,
+    assignment: Serving,
 ) -> Ready:
     """A function that says whether the parts work. Call both from the asyncio thread."""
     metrics.model_failing_s.set_function(lambda: model.failing_s)
@@ -36,6 +41,8 @@ def readiness(
     def ready() -> tuple[bool, str]:
         trouble = (
             bus.trouble
+            or leaders.trouble
+            or bus.storing_trouble
             or ("" if assignment.is_well else NOT_WELL)
             or ("" if assignment.held else NO_PARTITION)
             or (NO_ROOM if capacity.nearly_full else "")

@@ -60,6 +60,7 @@ from shared.lock import AlreadyRunning
 from shared.log import logger
 from shared.partitioning import OtherPartitions, same_partitions
 from shared.settings import Settings
+from shared.stream_leaders import StreamLeaders
 
 DRAIN_S: Final = 20.0
 """Time for answers in progress at a stop. Unfinished questions are asked again by whoever serves
@@ -157,6 +158,7 @@ def _start(settings: Settings, drain_s: float) -> _Process:
         io, bus, store, storage, locks=locks, members=Members(member),
         stepped_at=lambda: in_memory.stepped_at, on_other_store=_end_before,
     )  # fmt: skip
+    answering.until_certain = assignment.until_certain
     io.call(assignment.join())
     doers = Doers(
         answering,
@@ -171,7 +173,9 @@ def _start(settings: Settings, drain_s: float) -> _Process:
     if settings.keep_days is not None:
         io.spawn(doers.erasing.keep_only(settings.keep_days))
 
-    _serve_status(settings, io, readiness(bus, model.health, capacity, assignment))
+    leaders = StreamLeaders.of_dataflow(bus)
+    io.spawn(leaders.watch())
+    _serve_status(settings, io, readiness(bus, leaders, model.health, capacity, assignment))
     complaints = budgets.complaints() if budgets else ()
     for line in (*found.complaints, *complaints, *io.call(_experiment_faults(settings))):
         lifecycle.say(line)

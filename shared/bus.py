@@ -114,7 +114,7 @@ class Bus(Publishing):
             return Journaled(reply)
 
         started = time.monotonic()
-        with span:
+        with self._storing.one(), span:
             journaled = await self.until_done(once)
         metrics.journal_s.observe(time.monotonic() - started)
         return journaled

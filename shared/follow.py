@@ -135,7 +135,8 @@ class _Follower:
             interruption.over()
             if self._pending is not None:
                 self._pending((consumer.num_pending or 0) - self._to_verify)
-            await Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False).run()
+            pull = Pull(self._bus, self._stream, consumer.name, self._take, keep_inbox=False)
+            await pull.run(interruption.works)
         finally:
             if self._bus.connected:
                 # Nobody waits for the answer: there is none if the consumer's server is down.

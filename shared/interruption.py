@@ -56,6 +56,12 @@ class Interruption:
             loop = asyncio.get_running_loop()
             self._sure = loop.call_later(SURE_AFTER_S, self._end_failures)
 
+    def works(self) -> None:
+        """The server delivers: others may say so at once, the log only once that has lasted."""
+        if self._is_refused:
+            self._is_refused = False
+            self._bus.interrupted[self._source] -= 1
+
     def missing(self, error: Exception) -> None:
         """The stream or the consumer does not exist; only a person can restore it."""
         self._end_failures()
@@ -100,9 +106,7 @@ class Interruption:
         if self._sure is not None:
             self._sure.cancel()
             self._sure = None
-        if self._is_refused:
-            self._is_refused = False
-            self._bus.interrupted[self._source] -= 1
+        self.works()
         self._failures = 0
         self._since = None
         self._reported = False

@@ -1,7 +1,7 @@
 """A lease: of several processes that may run only one at a time, it says which one runs.
 
-Nothing may depend on it for correctness: a process can be frozen after it has looked. No clock is
-compared with another machine's: silence is counted in looks of one's own that NATS answered.
+Nothing may depend on it for correctness: a process can be frozen after it has looked. The stored
+value decides who holds it, by compare-and-set; `lease_notes` says when a holder counts as gone.
 """
 
 import asyncio
@@ -9,35 +9,33 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-import nats.errors
 import nats.js.errors
-from nats.aio.msg import Msg
 from nats.js import api
 from pydantic import BaseModel, ValidationError
 
 from shared import metrics, names
 from shared.bus import Bus
 from shared.connection import TRANSIENT
+from shared.lease_notes import LeaseNotes
 from shared.log import logger
 from shared.pulse import now_s
+from shared.tasks import end
 
 RENEW_EVERY_S: Final = 2.0
-RENEW_WITHIN_S: Final = 1.5
+STORED_WITHIN_S: Final = 1.5
+"""What was sent just before a leader ended gets no answer, so it is soon sent again."""
+
 RETRY_S: Final = 0.5
+CHECK_EVERY_S: Final = 0.25
 LOST_AFTER_S: Final = 6.0
-"""A holder that could not renew for this long stops if others wait, well before they start."""
+"""A holder that could not renew for this long stops if others wait, unless they hear it."""
 
 LOOK_EVERY_S: Final = 1.0
-SILENT_LOOKS: Final = 9
-"""After this many looks in a row at the same value, its holder is dead, frozen or cut off."""
 
 FAILED_LOOKS: Final = 5
 _REMEDY: Final = "run `threadwax nats --setup-only` if this NATS was set up by an older version"
-
-WAITING_FOR_S: Final = 30.0
-"""How long a process that waits for the lease is remembered after it was last heard."""
 
 HOLDER: Final = "holder"
 """The key of who holds a lease; the other keys are what its next holder must know."""
@@ -74,8 +72,8 @@ class Lease:
         self._own = Holder(process=secrets.token_hex(8), place=place, host=socket.gethostname())
         self._revision = 0
         self._renewed_at = 0.0
-        self._others_at = float("-inf")
-        self._freed = asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._notes = LeaseNotes(bus, name, self._own.process, on_news=self._look_now.set)
         self.is_held = False
         self.holder = Holder()
         """The last one that was seen."""
@@ -83,37 +81,34 @@ class Lease:
     @property
     def others_wait(self) -> bool:
         """Whether another process has lately asked for the lease."""
-        return now_s() - self._others_at < WAITING_FOR_S
+        return self._notes.others_wait
 
     async def acquire(self, *, quiet_s: float = 0.0) -> int:
         """Waits until this process holds the lease; returns the last holder's position.
 
-        For `quiet_s` seconds it does not ask for it, so that the holder counts as alone.
+        For `quiet_s` seconds it does not ask for it, so that the holder counts as alone. From then
+        on the others hear that this process lives; call `keep` soon.
         """
-        notes = await self._bus.watch(names.lease_notes(self._name), self._hear)
+        self._notes.begin()
         try:
             return await self._acquired(now_s() + quiet_s)
-        finally:
-            with contextlib.suppress(nats.errors.Error):
-                await notes.unsubscribe()
+        except BaseException:
+            await self._notes.close()
+            raise
 
     async def keep(self) -> None:
-        """Renews the lease; returns when it is lost, which may be for want of NATS."""
-        notes = await self._bus.watch(names.lease_notes(self._name), self._hear)
+        """Renews the lease; returns when it is lost, which may be for lack of NATS."""
+        self._notes.begin()
+        losing = [asyncio.create_task(self._renew_until_lost()),
+                  asyncio.create_task(self._until_unheard())]  # fmt: skip
         try:
-            wait_s = RENEW_EVERY_S
-            while True:
-                await asyncio.sleep(wait_s)
-                if self.others_wait and now_s() - self._renewed_at > LOST_AFTER_S:
-                    break  # not even a try: this process may have been frozen
-                renewed = await self._renew()
-                if renewed is False:
-                    break
-                wait_s = RENEW_EVERY_S if renewed else RETRY_S
+            done, _ = await asyncio.wait(losing, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._set_held(held=False)
-            with contextlib.suppress(nats.errors.Error):
-                await notes.unsubscribe()
+            await end(*losing)
+            await self._notes.close()
+        for task in done:
+            task.result()
         logger().warning("lease lost", lease=self._name, holder=self.holder.host)
 
     async def release(self) -> None:
@@ -121,26 +116,30 @@ class Lease:
         free = Holder(position=self._position())
         with contextlib.suppress(*TRANSIENT):
             if await self._put(free):
-                await self._tell("free")
+                await self._notes.tell_free()
+        await self._notes.close()
 
     # --- waiting --------------------------------------------------------------------------------
 
     async def _acquired(self, asks_at: float) -> int:
-        seen, silent, failed, told = -1, 0, 0, False
+        seen, failed, told = -1, 0, False
         while True:
-            self._freed.clear()
+            self._look_now.clear()
+            self._notes.kind = "waiting" if now_s() >= asks_at else "quiet"
+            wait_s = LOOK_EVERY_S
             try:
-                found, revision = await look(self._bus, self._name)
-                silent = silent + 1 if revision == seen else 0
+                async with asyncio.timeout(STORED_WITHIN_S):
+                    found, revision = await look(self._bus, self._name)
+                self._notes.follow(found.process, is_alive=revision != seen)
                 seen, self.holder = revision, found
                 is_free = found.process == "" or found.place == self._own.place
-                if (is_free or silent >= SILENT_LOOKS) and await self._take(found, revision):
-                    return found.position
+                if is_free or self._notes.is_silent:
+                    wait_s = RETRY_S
+                    if await self._take(found, revision):
+                        return found.position
                 if not told:
                     told = True
                     logger().info("standby", lease=self._name, holder=found.host)
-                if now_s() >= asks_at:
-                    await self._tell("waiting")
             except TRANSIENT as error:
                 failed += 1
                 if failed == FAILED_LOOKS:
@@ -149,13 +148,15 @@ class Lease:
                         error=repr(error), remedy=_REMEDY,
                     )  # fmt: skip
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await self._freed.wait()
+                async with asyncio.timeout(wait_s):
+                    await self._look_now.wait()
 
     async def _take(self, found: Holder, revision: int) -> bool:
         self._revision = revision
-        if not await self._put(self._own.model_copy(update={"position": found.position})):
-            return False
+        async with asyncio.timeout(STORED_WITHIN_S):
+            if not await self._put(self._own.model_copy(update={"position": found.position})):
+                return False
+        self._notes.kind = "held"
         self._set_held(held=True)
         if found.process and found.place != self._own.place:
             logger().warning("lease taken over", lease=self._name, silent=found.host)
@@ -163,11 +164,32 @@ class Lease:
 
     # --- holding --------------------------------------------------------------------------------
 
+    async def _renew_until_lost(self) -> None:
+        wait_s = RENEW_EVERY_S
+        while True:
+            await asyncio.sleep(wait_s)
+            renewed = await self._renew()
+            if renewed is False:
+                return
+            wait_s = RENEW_EVERY_S if renewed else RETRY_S
+
+    async def _until_unheard(self) -> None:
+        """Returns when another process that waits may take this one for dead.
+
+        While the streams elect a leader nothing can be renewed; the beats show that both are there.
+        """
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            confirmed_at = max(self._renewed_at, self._notes.heard_by_other_at)
+            is_doubtful = self._notes.is_cut_off or now_s() - confirmed_at > LOST_AFTER_S
+            if self.others_wait and is_doubtful:
+                return
+
     async def _renew(self) -> bool | None:
         """True if it was renewed, False if another process has it, None if NATS does not say."""
         self._own.renewed += 1
         try:
-            async with asyncio.timeout(RENEW_WITHIN_S):
+            async with asyncio.timeout(STORED_WITHIN_S):
                 return await self._put(self._own.model_copy(update={"position": self._position()}))
         except TRANSIENT as error:
             logger().debug("lease not renewed", why=repr(error))
@@ -196,17 +218,6 @@ class Lease:
     def _set_held(self, *, held: bool) -> None:
         self.is_held = held
         metrics.lease_held.labels(self._name).set(held)
-
-    # --- notes ----------------------------------------------------------------------------------
-
-    async def _hear(self, message: Msg) -> None:
-        if message.data == b"free":
-            self._freed.set()
-        elif message.data == b"waiting":
-            self._others_at = now_s()
-
-    async def _tell(self, what: Literal["free", "waiting"]) -> None:
-        await self._bus.client.publish(names.lease_notes(self._name), what.encode())
 
 
 async def look(bus: Bus, name: str) -> tuple[Holder, int]:

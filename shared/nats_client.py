@@ -44,6 +44,13 @@ class NatsClient(Client):
         self._abort()
         await super()._attempt_reconnect()
 
+    async def _select_next_server(self) -> None:
+        # nats-py may begin with the server that it has just lost: if that is silent, for seconds.
+        if self.is_reconnecting and self._current_server in self._server_pool:
+            self._server_pool.remove(self._current_server)
+            self._server_pool.append(self._current_server)
+        await super()._select_next_server()
+
     async def _connect_to_server(self, s: Srv) -> None:
         self._abort()  # what is left of an attempt with another server of the list
         await super()._connect_to_server(s)

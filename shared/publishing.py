@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import nats.errors
 import nats.js.errors
+from nats.js import api
 
 from shared import metrics, names, quota, tracing, user_names
 from shared.connection import REQUEST_TIMEOUT_S, TRANSIENT, Connection, Refused, Unavailable
@@ -18,6 +19,7 @@ from shared.log import logger
 from shared.log_throttle import LogThrottle
 from shared.messages import EVENT_LIMIT_BYTES, Deleted, Event, Forget, Reset, Stop
 from shared.quota import Quotas
+from shared.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -31,8 +33,18 @@ _OUT_OF_RESOURCES: Final = frozenset({10002, 10023, 10047})
 """The limits of the account, of the server's memory or of its `max_file` are reached."""
 
 _MESSAGE_TOO_LARGE: Final = 10054
-_WRONG_LAST_MESSAGE_ID: Final = 10070
+_NO_ROLLUP: Final = 10111
+_REFUSED: Final = {api.Header.ROLLUP.value: "never"}
+"""A value that no stream accepts: its leader refuses it after it has looked for a duplicate.
+
+Never a wrong `Nats-Expected-Last-Msg-Id`: with replicas, nats-server 2.15 checks that in each of
+them only when it stores the message, and then the stream stores nothing more.
+"""
+
 _RETRY_S: Final = 0.1
+
+_WAITS_S: Final = 4.0
+"""What waits for this long to be stored is news; shorter elections are not."""
 
 _TROUBLE_S: Final = 60.0
 """After this long without another try, a refusal says nothing about the next question."""
@@ -84,7 +96,9 @@ class Publishing(Connection):
         self._events = GroupCommit(
             self.client, self.js, timeout_s=REQUEST_TIMEOUT_S, stream=names.PROMPTS
         )
-        self._not_stored_at_s = float("-inf")
+        self._storing = Waiting()
+        self._full_at = float("-inf")
+        self._unavailable_at = float("-inf")
         self._event_quotas = Quotas(quota.EVENT_QUOTA_BYTES)
         self._reserved_quotas = Quotas(quota.RESERVE_BYTES)
         self._throttle = LogThrottle()
@@ -106,15 +120,17 @@ class Publishing(Connection):
         platform, _ = user_names.split_user(event.user)
         started = time.monotonic()
         try:
-            with tracing.publishing(event) as span:
+            with self._storing.one(), tracing.publishing(event) as span:
                 new = await self._published(event, patience_s, quota_of, span)
                 span.stored(new=new)
         except (TooLarge, OverQuota, Unavailable) as error:
             metrics.publish_failed.labels(platform, _WHY[type(error)]).inc()
-            if isinstance(error, StoreFull | Unavailable):
-                self._not_stored_at_s = time.monotonic()
+            if isinstance(error, StoreFull):
+                self._full_at = time.monotonic()
+            elif isinstance(error, Unavailable):
+                self._unavailable_at = time.monotonic()
             raise
-        self._not_stored_at_s = float("-inf")
+        self._full_at = self._unavailable_at = float("-inf")
         kind = getattr(event, "kind", "event")
         metrics.publish_s.labels(platform).observe(time.monotonic() - started)
         (metrics.published.labels(platform, kind) if new
@@ -124,10 +140,22 @@ class Publishing(Connection):
 
     @property
     def storing_trouble(self) -> str:
-        """Why questions were not stored in the last minute; empty if they were, or none came."""
-        if time.monotonic() - self._not_stored_at_s > _TROUBLE_S:
+        """Why nothing is stored now, or was not in the last minute; empty if it is, or unknown."""
+        if self._storing.stuck_s > _WAITS_S:
+            return "NATS does not store what it is sent: it elects a leader, or lacks servers"
+        if time.monotonic() - max(self._full_at, self._unavailable_at) > _TROUBLE_S:
             return ""
         return "NATS does not store questions: its log, or that of this process, says why"
+
+    @property
+    def was_unavailable(self) -> bool:
+        """Whether a question was lately not stored because NATS did not answer."""
+        return time.monotonic() - self._unavailable_at <= _TROUBLE_S
+
+    def answers_since(self, moment: float) -> None:
+        """The stream of questions answers since this moment, as in `time.monotonic`."""
+        if self._unavailable_at < moment:
+            self._unavailable_at = float("-inf")
 
     async def _published(
         self, event: Event, patience_s: float, quota_of: str | None, span: tracing.Span
@@ -204,12 +232,10 @@ class Publishing(Connection):
 
     async def _is_stored(self, subject: str, headers: dict[str, str]) -> bool:
         """Asks whether the server has a message with this id, without storing anything."""
-        # No message meets this condition, but the server checks for duplicates first.
-        impossible = {"Nats-Expected-Last-Msg-Id": "-"}
         try:
-            return bool((await self.js.publish(subject, headers=headers | impossible)).duplicate)
+            return bool((await self.js.publish(subject, headers=headers | _REFUSED)).duplicate)
         except nats.js.errors.APIError as error:
-            if error.err_code == _WRONG_LAST_MESSAGE_ID:
+            if error.err_code == _NO_ROLLUP:
                 return False
             raise Unavailable(f"NATS does not store now: {error.description}") from error
         except TRANSIENT as error:

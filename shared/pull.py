@@ -45,6 +45,10 @@ _EXPECTED_ENDS: Final = ("consumer deleted", "server shutdown", "leadership chan
 Deliver = Callable[[Msg], Awaitable[None]]
 
 
+def _ignored() -> None:
+    """Does nothing."""
+
+
 class Pull:
     """One inbox and the requests that fill it.
 
@@ -84,10 +88,11 @@ class Pull:
         self._stale = asyncio.Event()
         self._delivering = asyncio.Lock()
         self._failure: Exception | None = None
+        self._working: Callable[[], None] = _ignored
         self._clock = asyncio.get_running_loop().time
 
-    async def run(self) -> None:
-        """Delivers messages until the pull becomes stale.
+    async def run(self, working: Callable[[], None] = _ignored) -> None:
+        """Delivers messages until the pull becomes stale; calls `working` when the server delivers.
 
         Raises:
             nats.errors.Error: the server ended the pull for the given reason, or never answered.
@@ -97,6 +102,7 @@ class Pull:
         self._is_heard = False
         self._outstanding = 0
         self._failure = None
+        self._working = working
         self._stale.clear()
         remove_callback = self._bus.on_reconnect(self._stale.set)
         try:
@@ -182,6 +188,7 @@ class Pull:
         try:
             # Only stored messages have a reply subject. Their authors may have set "Status", too.
             if message.reply:
+                self._working()
                 self._outstanding = max(0, self._outstanding - 1)
                 async with self._delivering:
                     await self._deliver(message)
@@ -197,6 +204,7 @@ class Pull:
     def _handle_status(self, headers: dict[str, str]) -> None:
         status = headers.get("Status")
         if status == _HEARTBEAT:
+            self._working()
             return
         if status in _REQUEST_ENDED:
             # This request will not deliver these; other requests still may.
@@ -258,7 +266,7 @@ async def consume(
             logger().warning("missing consumer created again", consumer=durable)
         ensure_from_s = now()
         interruption.over()
-        await pull.run()
+        await pull.run(interruption.works)
 
     try:
         await forever(bus, f"{stream} as {durable}", f"consumer {durable} of {stream}", once)

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import ipaddress
 import itertools
+import json
 import os
 import shutil
 import socket
@@ -18,7 +19,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
 from typing import Final, ParamSpec, Self, TypeVar
+
+from tests.wire import READY, Fault
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +33,8 @@ OUTSIDE: Final = str(NETWORK[1])
 """The address of the tests themselves, and of what is not ours: platforms and models."""
 
 HOSTS_LIMIT: Final = 30
+_GSO_SEGMENTS: Final = 65535
+"""The kernel's own limit."""
 
 _BRIDGE: Final = "hosts"
 _OWN: Final = "/proc/thread-self/ns/net"
@@ -58,7 +65,9 @@ class Host:
     def __init__(self, name: str, number: int) -> None:
         self.name = name
         self.address = str(NETWORK[number])
+        self._number = number
         self._port = f"port{number}"
+        self._cable: subprocess.Popen[bytes] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._namespace = self.call(self._enter)
 
@@ -93,10 +102,41 @@ class Host:
 
     def heal(self) -> None:
         """Plugs it in again; what was sent meanwhile is sent again, as TCP does."""
+        self._replace_cable()
         _ip("link", "set", self._port, "master", _BRIDGE)
+
+    def impair(self, fault: Fault) -> None:
+        """Connects it by a bad cable until `heal` is called."""
+        near, far = f"near{self._number}", f"far{self._number}"
+        _ip("link", "add", near, "type", "veth", "peer", "name", far)
+        for end in (near, far):
+            # Whole packets are lost, not bursts that the kernel would have cut up later.
+            _ip("link", "set", end, "gso_max_segs", "1", "up")
+        self.call(_ip, "link", "set", "eth0", "gso_max_segs", "1")
+        self._cable = subprocess.Popen(
+            [sys.executable, "-m", "tests.wire", json.dumps(asdict(fault)), self._port, near],
+            stdout=subprocess.PIPE, cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert self._cable.stdout is not None
+        assert self._cable.stdout.readline().strip() == READY.encode()
+        _ip("link", "set", self._port, "nomaster")
+        _ip("link", "set", far, "master", _BRIDGE)
+
+    def _replace_cable(self) -> None:
+        cable, self._cable = self._cable, None
+        if cable is None:
+            return
+        cable.kill()
+        cable.wait()
+        assert cable.stdout is not None
+        cable.stdout.close()
+        _ip("link", "delete", f"near{self._number}")
+        self.call(_ip, "link", "set", "eth0", "gso_max_segs", str(_GSO_SEGMENTS))
 
     def close(self) -> None:
         """Ends its processes, with the thread that started them, and removes it."""
+        if self._cable is not None:
+            self._replace_cable()
         self._thread.shutdown()
         os.close(self._namespace)
 

@@ -61,6 +61,8 @@ class Gateway:
 
     def health(self) -> tuple[bool, str]:
         """Whether it takes requests now; if not, the reason in plain words."""
+        if self._guests_bus.trouble:
+            return False, f"guests: {self._guests_bus.trouble}"
         return (True, "ok") if self.listening.is_set() else (False, "not listening yet")
 
     async def post(self, part: Part) -> str:

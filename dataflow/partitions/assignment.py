@@ -25,6 +25,7 @@ from shared import metrics, names
 from shared.bus import Bus
 from shared.connection import TRANSIENT
 from shared.log import logger
+from shared.pulse import now_s
 from shared.tasks import end
 
 LOOK_S: Final = 2.0
@@ -35,6 +36,7 @@ STORE_SEEN_WITHIN_S: Final = 5.0
 """A member whose worker takes no steps, or whose store does not answer, sends no beats."""
 
 AGAIN_S: Final = 0.5
+LEADER_ANSWERS_WITHIN_S: Final = 1.5
 
 
 class Assignment:
@@ -73,6 +75,8 @@ class Assignment:
         self._leaving = False
         self._running: asyncio.Task[None] | None = None
         self._store_seen_at = 0.0
+        self._claims_read_at = float("-inf")
+        self._claims_read = asyncio.Event()
         storage.owner = self
 
     @property
@@ -128,6 +132,20 @@ class Assignment:
         has_stepped = stepped_at is None or now - stepped_at < STEPPED_WITHIN_S
         return has_stepped and now - self._store_seen_at < STORE_SEEN_WITHIN_S
 
+    async def until_certain(self) -> None:
+        """Returns at once, unless others may serve this member's partitions without its knowledge.
+
+        Then the model would be asked in vain: it returns when beats come back, and the claims have
+        been read since. A store that does not answer is no reason to wait, as answers are journaled
+        without it.
+        """
+        while not self._beats.is_fresh or self._claims_read_at < self._beats.resumed_at:
+            self._claims_read.clear()
+            self._look_now.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    await self._claims_read.wait()
+
     # --- claims -------------------------------------------------------------------------------
 
     async def _on_changed(self, _: Msg) -> None:
@@ -147,6 +165,7 @@ class Assignment:
             self._look_now.clear()
 
     async def _look(self) -> None:
+        asked_at = now_s()
         for partition, claim in (await self._store.claims()).items():
             known = self._claims.get(partition)
             if known is not None and claim.epoch < known.epoch:
@@ -161,6 +180,8 @@ class Assignment:
             if claim != known:
                 self._wake.set()
         self._store_seen_at = time.monotonic()
+        self._claims_read_at = asked_at
+        self._claims_read.set()
         holders = {claim.holder for claim in self._claims.values()}
         self._members.drop_dead(holders)
         self._locks.remove_dead(holders)
@@ -240,8 +261,10 @@ class Assignment:
         return not holder or holder == self._me or not self._members.is_heard(holder)
 
     async def _claim(self, wanted: list[int]) -> None:
-        # Who cannot reach the stream's leader could answer nobody.
-        await self._bus.js.stream_info(names.PROMPTS)
+        # Who cannot reach the stream's leader could answer nobody. It is soon asked again: what was
+        # asked just before it was elected gets no answer.
+        async with asyncio.timeout(LEADER_ANSWERS_WITHIN_S):
+            await self._bus.js.stream_info(names.PROMPTS)
         # Beats and claims have come meanwhile.
         epochs = {one: self._claims[one].epoch for one in wanted if self._is_free(one)}
         won = await self._store.claim(self._me, epochs)

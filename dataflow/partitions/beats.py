@@ -20,9 +20,16 @@ from shared import names
 from shared.bus import Bus
 from shared.connection import TRANSIENT
 from shared.log import logger
+from shared.pulse import now_s
 
 BEAT_S: Final = 0.5
 HELLO_S: Final = 1.0
+
+LATE_S: Final = 1.5
+"""An own beat that took this long says nothing about how long others have been silent."""
+
+FRESH_S: Final = 2.0
+"""Others do not take a member for dead before this has passed since its last beat came back."""
 
 DEAF_AFTER_S: Final = 10.0
 DEAF: Final = (
@@ -50,6 +57,8 @@ class Beat(BaseModel):
     """The identity of its store."""
 
     leaving: bool = False
+    at: float = 0.0
+    """When it was sent, by the sender's own clock."""
 
 
 class Beats:
@@ -77,6 +86,30 @@ class Beats:
         self._on_news = on_news
         self._on_other_store = on_other_store
         self._leaving = False
+        self._passed_at = self._due_at = self._returned_at = now_s()
+        self.resumed_at = float("-inf")
+        """When the last gap ended, in which others may have taken this member's partitions."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the last beat came back, or still may: nobody takes this member for dead.
+
+        A member that is not well sends none, and is not cut off either.
+        """
+        now = now_s()
+        is_due = self._due_at > self._returned_at and now - self._returned_at > FRESH_S
+        return now - self._passed_at <= FRESH_S and not is_due
+
+    def _passed(self) -> None:
+        """Notes that the sending goes on; it does not while the process is frozen."""
+        if (now := now_s()) - self._passed_at > FRESH_S:
+            self.resumed_at = now
+        self._passed_at = now
+
+    def _returned(self, beat: Beat) -> None:
+        if (now := now_s()) - self._returned_at > FRESH_S:
+            self.resumed_at = now
+        self._returned_at = max(self._returned_at, beat.at)
 
     async def ask_for_others(self) -> None:
         """Asks who is there, before this member serves anybody. One answer is enough.
@@ -103,8 +136,11 @@ class Beats:
                 deaf_at = math.inf
                 logger().error("own messages do not come back, so no user can be served",
                                subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
-            if self._bus.connected and (self._leaving or self._is_well()):
-                await self._send()
+            self._passed()
+            if self._leaving or self._is_well():
+                self._due_at = now_s()
+                if self._bus.connected:
+                    await self._send()
             await asyncio.sleep(BEAT_S)
 
     async def leave(self) -> None:
@@ -117,7 +153,8 @@ class Beats:
             await self._bus.client.publish(names.MEMBER_BEATS, self._beat())
 
     def _beat(self) -> bytes:
-        beat = Beat(member=self._members.me, store=self._store_identity, leaving=self._leaving)
+        beat = Beat(member=self._members.me, store=self._store_identity, leaving=self._leaving,
+                    at=now_s())  # fmt: skip
         return beat.model_dump_json().encode()
 
     async def _answer(self, message: Msg) -> None:
@@ -133,6 +170,11 @@ class Beats:
             if self._store_identity > beat.store:
                 self._on_other_store(OtherStore(beat.member))
             return
+        if beat.member == self._members.me:
+            self._returned(beat)
+            if now_s() - beat.at > LATE_S:
+                # After a short cut many come back at once, and would make all others seem silent.
+                return
         is_own, is_new = beat.member == self._members.me, not self._members.is_heard(beat.member)
         has_changed = self._members.hear(beat.member, leaving=beat.leaving)
         if is_new and not is_own:

@@ -342,6 +342,15 @@ async def test_each_failed_post_raises_the_error_for_the_relays_next_step(
         assert raised.value.wait_s == pytest.approx(60, abs=1)
 
 
+async def test_a_short_rate_limit_that_others_use_up_is_no_ban(world: DiscordWorld) -> None:
+    """As when many missed questions are answered at once: discord.py gives up after five tries."""
+    _, event = await asked(world)
+    world.fake.fail("POST", r"/messages$", status=429, retry_after=0.01, times=5)
+    with pytest.raises(Later) as raised:
+        await world.platform.post(part(event, "hello"))
+    assert raised.value.wait_s == RETRY_S
+
+
 async def test_one_refusal_does_not_affect_the_next_answer(world: DiscordWorld) -> None:
     """The next question in the channel is answered there."""
     events = [(await asked(world, author=name))[1] for name in ("ada", "bob")]

@@ -16,6 +16,7 @@ from tests.hosts.parts import NatsPart, Ours, Part, PostgresPart, set_up_by
 from tests.hosts.people import Talk, reply
 from tests.hosts.watch import Watch
 from tests.running import ROOT
+from tests.wire import Fault
 
 CALM_S: Final = 3.0
 """How long people talk before a fault and after it."""
@@ -25,7 +26,15 @@ GONE_S: Final = 8.0
 """How long a lost machine is missed until another one is there."""
 
 SHORT_S, LONG_S = 10.0, 45.0
-READY_WITHIN_S: Final = 60.0
+BAD_FOR_S: Final = 15.0
+LOST: Final = 0.2
+DELAY_S: Final = 0.1
+"""In each direction: an answer takes twice as long."""
+
+READY_WITHIN_S: Final = 30.0
+"""After a fault, an election may come; then each process says at once that it is ready."""
+
+RECORDED_WITHIN_S: Final = 60.0
 NOTICED_WITHIN_S: Final = 10.0
 """Whoever cannot work says so by then."""
 
@@ -34,8 +43,9 @@ JOINS_AFTER_S: Final = 1.0
 KINDS: Final = ("gateway", "slack", "discord")
 HEAD: Final = (
     "| part | what happens | questions | longest wait: NATS requests | Slack | Discord "
-    "| longest wait while all said they were ready | ready though cut off | calls in vain |\n"
-    "|---|---|---|---|---|---|---|---|---|"
+    "| longest wait while all said they were ready | ready though cut off | all ready again after "
+    "| calls in vain |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -55,6 +65,9 @@ class Row:
     claimed_ready_s: float | None
     """How long processes that were cut off said that they were ready."""
 
+    ready_after_s: float
+    """How long after the fault was over all processes said that they were ready."""
+
     calls_in_vain: int
     """How many questions the model was asked more often than once."""
 
@@ -62,7 +75,7 @@ class Row:
         waits = [f"{self.longest_s[k]:.1f} s" if k in self.longest_s else "" for k in KINDS]
         claimed = "" if self.claimed_ready_s is None else f"{self.claimed_ready_s:.1f} s"
         cells = (self.part, self.what, str(self.questions), *waits, f"{self.unreported_s:.1f} s",
-                 claimed, str(self.calls_in_vain))  # fmt: skip
+                 claimed, f"{self.ready_after_s:.1f} s", str(self.calls_in_vain))  # fmt: skip
         return f"| {' | '.join(cells)} |"
 
 
@@ -110,7 +123,7 @@ class Campaign:
     async def everything_is_recorded(self) -> None:
         """Returns when the database has a row for each reply in the journal."""
         wanted = (await self._admin.js.stream_info(names.REPLIES)).state.messages
-        async with asyncio.timeout(READY_WITHIN_S):
+        async with asyncio.timeout(RECORDED_WITHIN_S):
             while self.deployment.recorded() != wanted:
                 await asyncio.sleep(0.5)
 
@@ -122,6 +135,7 @@ class Campaign:
         over = time.monotonic()
         talk.check()
         await watch.until_all_ready(READY_WITHIN_S)
+        ready_after_s = time.monotonic() - over
         await asyncio.sleep(CALM_S)
         await talk.everybody_answered_since(over)
         claimed = self._claimed_ready_s(watch, parts, start, over) if event in CUTS else None
@@ -130,6 +144,7 @@ class Campaign:
             {kind: talk.longest_s(kind, start) for kind in self.deployment.adapters},
             watch.unreported_s([wait for wait in talk.waits if wait.answered_at >= start]),
             claimed,
+            ready_after_s,
             talk.calls_in_vain - in_vain,
         )  # fmt: skip
         sys.stderr.write(f"{row}\n")
@@ -203,6 +218,30 @@ async def cut_off_for_45_s(_: Deployment, part: Part) -> None:
     part.host.heal()
 
 
+async def loses_a_fifth_of_all_packets(_: Deployment, part: Part) -> None:
+    await _impaired(part, Fault(lost=LOST), BAD_FOR_S)
+
+
+async def answers_200_ms_later(_: Deployment, part: Part) -> None:
+    await _impaired(part, Fault(delay_s=DELAY_S), BAD_FOR_S)
+
+
+async def receives_nothing_for_10_s(_: Deployment, part: Part) -> None:
+    """Its packets arrive: others may think that it is well."""
+    await _impaired(part, Fault(dropped="in"), SHORT_S)
+
+
+async def sends_nothing_for_10_s(_: Deployment, part: Part) -> None:
+    """It hears all others: it may think that it is well."""
+    await _impaired(part, Fault(dropped="out"), SHORT_S)
+
+
+async def _impaired(part: Part, fault: Fault, seconds: float) -> None:
+    part.host.impair(fault)
+    await asyncio.sleep(seconds)
+    part.host.heal()
+
+
 async def lost_and_replaced(deployment: Deployment, part: Part) -> None:
     """Its machine is lost; later, another one takes its place."""
     await lost_for_good(deployment, part)
@@ -227,4 +266,6 @@ async def another_one_added(deployment: Deployment, part: Part) -> None:
     await deployment.another(part.kind).start()
 
 
-CUTS: Final = (cut_off_for_10_s, cut_off_for_45_s)
+CUTS: Final = (
+    cut_off_for_10_s, cut_off_for_45_s, receives_nothing_for_10_s, sends_nothing_for_10_s,
+)  # fmt: skip

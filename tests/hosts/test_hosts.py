@@ -11,12 +11,16 @@ import pytest
 from tests.hosts.campaign import (
     Event,
     another_one_added,
+    answers_200_ms_later,
     campaign,
     cut_off_for_10_s,
     cut_off_for_45_s,
     killed,
+    loses_a_fifth_of_all_packets,
     lost_and_replaced,
     lost_for_good,
+    receives_nothing_for_10_s,
+    sends_nothing_for_10_s,
     stopped,
 )
 from tests.hosts.deployment import deployed
@@ -40,6 +44,11 @@ PARTS: dict[str, tuple[Event, ...]] = {
     **dict.fromkeys(("gateway", "slack", "discord"), (*EVENTS, lost_and_replaced)),
 }
 
+BAD_NETWORK: tuple[Event, ...] = (
+    loses_a_fifth_of_all_packets, answers_200_ms_later,
+    receives_nothing_for_10_s, sends_nothing_for_10_s,
+)  # fmt: skip
+
 
 @pytest.fixture(autouse=True)
 def only_loopback() -> None:
@@ -61,6 +70,16 @@ async def test_one_of_each_fails_at_the_same_moment(tmp_path: Path) -> None:
 async def test_a_part_fails_in_every_way(tmp_path: Path, part: str) -> None:
     async with deployed(tmp_path, "gateway", "slack", "discord") as there, campaign(there) as made:
         for event in PARTS[part]:
+            await made.case(event, part)
+
+
+@needs_all
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("part", ["dataflow", "NATS server", "gateway", "slack", "discord"])
+async def test_a_part_fails_to_reach_others_well(tmp_path: Path, part: str) -> None:
+    """Its network loses packets, is slow, or passes one direction only."""
+    async with deployed(tmp_path, "gateway", "slack", "discord") as there, campaign(there) as made:
+        for event in BAD_NETWORK:
             await made.case(event, part)
 
 

@@ -75,6 +75,31 @@ async def test_a_question_that_ended_before_its_model_call_is_not_asked(
     assert bool(fake_model.requests) == (outcome is None and not full)
 
 
+@pytest.mark.parametrize("is_abandoned", [False, True])
+async def test_the_model_is_not_asked_while_others_may_answer(
+    bus: Bus, model: ModelClient, fake_model: FakeModel, *, is_abandoned: bool
+) -> None:
+    """The process was cut off. If it has lost the user, it never asks."""
+    answering = Answering(bus, model, JournalCapacity(bus))
+    certain = asyncio.Event()
+
+    async def until_certain() -> None:
+        await certain.wait()
+
+    answering.until_certain = until_certain
+    replied = asyncio.Event()
+    answering.take([(ASKED.user, CALL)], lambda *_: replied.set())
+    await asyncio.sleep(0.3)
+    assert not fake_model.requests
+    if is_abandoned:
+        answering.abandon([ASKED.user])
+    certain.set()
+    async with asyncio.timeout(20):
+        while not (answering.idle if is_abandoned else replied.is_set()):
+            await asyncio.sleep(0.01)
+    assert len(fake_model.requests) == (not is_abandoned)
+
+
 @pytest.mark.parametrize("failures", [1, 3])
 async def test_a_failure_after_the_model_call_becomes_a_journaled_notice(
     bus: Bus, model: ModelClient, failures: int, monkeypatch: pytest.MonkeyPatch

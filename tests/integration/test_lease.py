@@ -9,9 +9,11 @@ import pytest
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
 from shared import lease as lease_module
-from shared import names
+from shared import lease_notes, names
 from shared.bus import Bus
 from shared.lease import Lease, look
+from shared.lease_notes import Note
+from shared.pulse import now_s
 from shared.tasks import end
 from tests.fakes.tcp_proxy import TcpProxy
 
@@ -20,9 +22,14 @@ NAME = "test"
 
 @pytest.fixture(autouse=True)
 def faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same proportions, four times as fast."""
-    for number in ("RENEW_EVERY_S", "RENEW_WITHIN_S", "RETRY_S", "LOST_AFTER_S", "LOOK_EVERY_S"):
-        monkeypatch.setattr(lease_module, number, getattr(lease_module, number) / 4)
+    """The same proportions, twice as fast."""
+    for module, numbers in (
+        (lease_module, ("RENEW_EVERY_S", "STORED_WITHIN_S", "RETRY_S", "CHECK_EVERY_S",
+                        "LOST_AFTER_S", "LOOK_EVERY_S")),
+        (lease_notes, ("BEAT_S", "CUT_OFF_S", "FRESH_S")),
+    ):  # fmt: skip
+        for number in numbers:
+            monkeypatch.setattr(module, number, getattr(module, number) / 2)
 
 
 class Process:
@@ -163,3 +170,20 @@ async def test_a_process_that_stepped_aside_takes_the_lease_only_from_nobody(
     await first.lease.release()
     async with asyncio.timeout(lease_module.LOOK_EVERY_S * 3):
         await second.held()
+
+
+async def test_own_notes_that_come_back_late_do_not_make_the_holder_seem_silent(
+    nats: NatsServer, stack: AsyncExitStack
+) -> None:
+    """After a cut of a few seconds, they all arrive at the same moment."""
+    first = await Process("a", stack, nats.url).start()
+    await first.held()
+    second = await Process("b", stack, nats.url).start()
+    while not first.lease.others_wait:
+        await asyncio.sleep(0.02)
+    late = Note(process=second.lease._own.process, kind="waiting", at=now_s() - 3.0)
+    for _ in range(2 * lease_notes.SILENT_BEATS):
+        await first.bus.client.publish(names.lease_notes(NAME), late.model_dump_json().encode())
+    await asyncio.sleep(2 * lease_module.LOOK_EVERY_S)
+    assert first.lease.is_held
+    assert not second.lease.is_held

@@ -21,9 +21,11 @@ from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared import interruption, metrics, names, pull, user_names
 from shared.bus import Bus
+from shared.connection import Unavailable
 from shared.follow import Position, follow
 from shared.partitioning import DEFAULT_PARTITIONS
 from shared.publishing import StoreFull
+from shared.stream_leaders import StreamLeaders
 from shared.streams import stream_configs
 from shared.tasks import end
 from tests.fakes.model import FakeModel
@@ -141,7 +143,7 @@ async def test_the_dataflow_says_why_nobody_gets_an_answer(bus: Bus) -> None:
     now = [0.0]
     model, capacity = ModelHealth(lambda: now[0]), JournalCapacity(bus)
     share = Share([0, 1])
-    ready = readiness(bus, model, capacity, share)
+    ready = readiness(bus, StreamLeaders.of_dataflow(bus), model, capacity, share)
     assert ready() == (True, "ok")
     model.failed("unreachable")
     assert ready() == (True, "ok")
@@ -219,6 +221,23 @@ async def test_an_adapter_that_cannot_store_questions_is_in_trouble(bus: Bus) ->
     await bus.js.update_stream(prompts)
     assert await bus.publish(question("ada", 2, "hello"))
     assert bus.storing_trouble == ""
+
+
+async def test_an_adapter_is_well_as_soon_as_questions_could_be_stored_again(
+    nats: NatsServer, bus: Bus
+) -> None:
+    """Nobody has to ask first."""
+    asking = asyncio.create_task(StreamLeaders.of_adapter(bus, "slack", consumer="").watch())
+    nats.kill()
+    with pytest.raises(Unavailable):
+        await bus.publish(question("ada", 1, "hello"))
+    assert "does not store" in bus.storing_trouble
+    await asyncio.to_thread(nats.start)
+    async with asyncio.timeout(DEADLINE_S / 2):
+        while bus.storing_trouble:
+            await asyncio.sleep(0.05)
+    assert await bus.last_sequence(names.PROMPTS) in {0, 1}  # the lost question may arrive late
+    await end(asking)
 
 
 def value(gauge: object, *labels: object) -> float | None:

@@ -34,10 +34,12 @@ from shared.bus import Bus
 from shared.connection import Refused, Unavailable
 from shared.follow import Position, follow
 from shared.group_commit import BATCH_FROM, BATCH_ID
+from shared.lease import LOST_AFTER_S, Lease
 from shared.messages import Ask
 from shared.receipts import Posted, Receipts
 from shared.replies import Reply
 from shared.settings import Settings
+from shared.stream_leaders import AWAY_S, StreamLeaders
 from shared.tasks import end
 from tests.fakes.platform import FakePlatform
 from tests.nats_cluster import ROLES, NatsCluster, nats_cluster, until_leader
@@ -203,6 +205,21 @@ async def test_a_claim_is_not_answered_by_a_replica_that_lags(
     assert answers == []
 
 
+async def test_whether_an_event_is_stored_can_be_asked_without_harm(cluster: NatsCluster) -> None:
+    """As an edit of a message does. A stream with replicas must not stop over it."""
+    await replicated(cluster)
+    slack = await Bus.connect(cluster.url("slack"), name="slack")
+    there, missing = ask("slack", 70), ask("slack", 71)
+    assert await slack.publish(there, patience_s=PUBLISH_PATIENCE_S)
+    for _ in range(3):
+        assert await slack.is_stored(there.user, there.id)
+        assert not await slack.is_stored(missing.user, missing.id)
+    async with asyncio.timeout(10):
+        assert await slack.publish(missing)
+        assert not await slack.publish(missing)
+    await slack.close()
+
+
 async def test_an_erased_last_message_is_not_taken_for_a_replica_that_lags_for_long(
     cluster: NatsCluster, admin: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +374,51 @@ async def test_a_member_that_hangs_delays_publishing_and_reading_and_loses_nothi
     assert read == [f"slack-{number}" for number in range(10, 20)]
     await end(reading)
     await slack.close()
+
+
+async def test_without_leaders_a_lease_is_kept_and_the_status_says_what_is_missing(
+    cluster: NatsCluster,
+) -> None:
+    """Holder and standby are connected to a server that has lost the two others."""
+    await replicated(cluster)
+    leader = await until_leader(cluster, names.PROMPTS)
+    index = next(i for i, node in enumerate(cluster.nodes) if node.name != leader)
+    only = cluster.url("discord", first=index).split(",")[0]
+    buses = [await Bus.connect(only, name="discord") for _ in range(2)]
+    holder, standby = (Lease(bus, "discord", place=p) for bus, p in zip(buses, "ab", strict=True))
+    leaders = StreamLeaders.of_adapter(buses[0], "discord", consumer="discord")
+    await holder.acquire()
+    tasks = [asyncio.create_task(work)
+             for work in (holder.keep(), standby.acquire(), leaders.watch())]  # fmt: skip
+    while not holder.others_wait:
+        await asyncio.sleep(0.05)
+    assert not leaders.trouble
+    others = [node for node in cluster.nodes if node is not cluster.nodes[index]]
+    for node in others:
+        node.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    storing = asyncio.create_task(buses[0].publish(ask("discord", 60), patience_s=30))
+    try:
+        async with asyncio.timeout(AWAY_S + 5):
+            while not (leaders.trouble and buses[0].storing_trouble):
+                await asyncio.sleep(0.05)
+        assert "leader for the stream" in leaders.trouble
+        await asyncio.sleep(began + LOST_AFTER_S + 2 - time.monotonic())
+    finally:
+        for node in others:
+            node.signal(signal.SIGCONT)
+    async with asyncio.timeout(40):
+        await storing
+    assert not buses[0].storing_trouble
+    async with asyncio.timeout(15):
+        while leaders.trouble:
+            await asyncio.sleep(0.05)
+    assert holder.is_held
+    assert not standby.is_held
+    await end(*tasks)
+    for bus in buses:
+        await bus.close()
+    await asyncio.to_thread(cluster.until_healthy)
 
 
 async def test_batches_that_an_election_interrupts_are_stored_once_and_in_order(
