@@ -212,8 +212,8 @@ class NatsServer:
         """Stops the server cleanly, or kills it if it hangs. It can be started again."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)  # a suspended process takes no SIGTERM
         try:
             self._process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
@@ -293,5 +293,7 @@ def _lock_folder(folder: Path) -> int:
                 raise
             # The owner is gone, so only its server, which inherited the lock, can still hold it.
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int((folder / "nats.pid").read_text()), signal.SIGTERM)
+                orphan = int((folder / "nats.pid").read_text())
+                os.kill(orphan, signal.SIGTERM)
+                os.kill(orphan, signal.SIGCONT)
         time.sleep(POLL_S)

@@ -292,17 +292,34 @@ def test_the_command_restarts_a_crashed_server_and_stops_cleanly(tmp_path: Path)
 @pytest.mark.skipif(
     sys.platform != "linux", reason="on other systems the next start stops the orphan"
 )
-def test_a_killed_command_leaves_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_killed_command_leaves_no_server(tmp_path: Path, *, suspended: bool) -> None:
     """SIGKILL to the command ends its server, too, and the folder can be used again."""
     with killed_at_the_end(command("nats", "--port", "0", home=tmp_path)) as process:
         line_with(process, "READY")
         server = int((tmp_path / "nats" / "nats.pid").read_text())
+        if suspended:
+            os.kill(server, signal.SIGSTOP)  # it can take no signal: the next start ends it
         process.kill()
         process.wait()
-        for _ in within_deadline(of="the server ends"):
-            if not running(server):
-                break
+        if not suspended:
+            for _ in within_deadline(of="the server ends"):
+                if not running(server):
+                    break
     NatsServer(tmp_path / "nats", port=0).close()
+
+
+def test_a_suspended_server_stops_cleanly(tmp_path: Path) -> None:
+    """It is not killed."""
+    server = NatsServer(tmp_path / "nats", port=0)
+    try:
+        server.start()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+    finally:
+        server.close()
+    assert server.exit_code != -signal.SIGKILL
+    assert "Server Exiting" in (tmp_path / "nats" / "nats-server.log").read_text()
 
 
 def test_an_external_server_is_set_up_or_refused_with_a_reason(
