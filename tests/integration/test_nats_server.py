@@ -15,7 +15,7 @@ import nats as client
 import pytest
 from nats.aio.msg import Msg
 
-from ops import ports
+from ops import nats_server, ports
 from ops.nats_server import DidNotStart, NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names
@@ -307,6 +307,48 @@ def test_a_killed_command_leaves_no_server(tmp_path: Path, *, suspended: bool) -
                 if not running(server):
                     break
     NatsServer(tmp_path / "nats", port=0).close()
+
+
+READS_FIRST = """
+import http.server, os, re, sys, time
+
+class Starting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"error":"failed to be ready for connections after 1ms: server"}')
+
+    def log_message(self, *_):
+        pass
+
+port = int(re.search(r"http: .127.0.0.1:([0-9]+)", open(sys.argv[2]).read())[1])
+server = http.server.HTTPServer(("127.0.0.1", port), Starting)
+server.timeout, end = 0.1, time.monotonic() + 4
+while time.monotonic() < end:
+    server.handle_request()
+server.server_close()
+os.execv(BINARY, [BINARY, *sys.argv[1:]])
+"""
+"""A server that reads messages for 4 s. The answer is that of nats-server 2.15.1."""
+
+
+def test_a_server_that_reads_its_messages_has_as_long_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, on a slow disk, each start would be cut off by the deadline."""
+    slow = tmp_path / "nats-server"
+    program = READS_FIRST.replace("BINARY", repr(nats_server.binary()))
+    slow.write_text(f"#!{sys.executable}{program}")
+    slow.chmod(0o700)
+    monkeypatch.setattr(nats_server, "binary", lambda: str(slow))
+    monkeypatch.setattr(nats_server, "START_DEADLINE_S", 2.0)
+    said: list[str] = []
+    server = NatsServer(tmp_path / "nats", port=0, say=said.append)
+    try:
+        server.start()
+    finally:
+        server.close()
+    assert said == ["starting   nats-server reads its messages from a slow disk"]
 
 
 def test_a_suspended_server_stops_cleanly(tmp_path: Path) -> None:
