@@ -93,7 +93,9 @@ def _refused(error: discord.HTTPException) -> PostError:
 def _passes_after(error: discord.HTTPException) -> float | None:
     """Seconds before the same request may succeed; None if it is refused for good."""
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return BANNED_S
+        # discord.py gives up after five tries: in a burst, others took the places each time.
+        headers = error.response.headers
+        return bounded_wait(headers.get("Retry-After")) if "Via" in headers else BANNED_S
     # The token was changed. The gateway reports that too, and ends the process.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:
         return OUTAGE_S
