@@ -105,8 +105,8 @@ sbom: setup-dev  ## write what is installed at run time to build/sbom/threadwax.
 bench: setup-dev  ## measure and compare with targets; ONLY="idle concurrency" selects; writes build/benchmarks/*.json
 	@$(BIN)/python -m tests.benchmarks $(ONLY)
 
-soak: setup-dev  ## run mixed load for MINUTES=60 and watch memory and files; docs/soak.md
-	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES))
+soak: setup-dev  ## run mixed load for MINUTES=60 and watch memory, files and threads; PERCENT=50 for half the people; docs/soak.md
+	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(PERCENT),--percent $(PERCENT))
 
 chaos: setup-dev  ## kill, stop and cut off processes at random, SEED=... ROUNDS=...; docs/chaos.md
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(ROUNDS),--rounds $(ROUNDS))

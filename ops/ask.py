@@ -23,6 +23,7 @@ from bots.terminal.sanitizing import sanitized
 from shared import names, user_names
 from shared.nats_address import EMBEDDED, address_of, without_credentials
 from shared.nats_client import NatsClient
+from shared.nats_errors import fault_of
 from shared.replies import Partial
 from shared.settings import Settings
 
@@ -70,6 +71,11 @@ async def _ask(url: str, user: str, text: str, timeout_s: float, *, statuses: bo
     client = NatsClient(address, may_be_guest=True)
     # Guests can use the default prefix only; others use one that guests cannot subscribe to.
     inbox = "_INBOX" if address.is_anonymous else "_INBOX_ask"
+    errors: list[Exception] = []
+
+    async def failed(error: Exception) -> None:
+        errors.append(error)  # the client raises only that no server can be used
+
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await client.connect(
@@ -78,14 +84,13 @@ async def _ask(url: str, user: str, text: str, timeout_s: float, *, statuses: bo
                 inbox_prefix=inbox.encode(),
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
-                error_cb=_silent,
+                error_cb=failed,
             )
-    except (OSError, TimeoutError, nats.errors.Error):
+    except (OSError, TimeoutError, nats.errors.Error) as error:
         await client.close()
-        return _failed(
-            f"NATS at {without_credentials(url)} cannot be used: "
-            "start `threadwax up`, or set NATS_URL"
-        )
+        fault = fault_of(errors[-1] if errors else error, address)
+        where = without_credentials(url)
+        return _failed(f"NATS at {where} cannot be used: {fault.why}. {fault.remedy}")
     question = json.dumps({"user_id": user, "prompt": text}, ensure_ascii=False).encode()
     status_line = _StatusLine(user) if sys.stderr and sys.stderr.isatty() else None
     try:
@@ -152,10 +157,6 @@ class _StatusLine:
         """Stops the timer of `STILL_WAITING`."""
         if self._timer:
             self._timer.cancel()
-
-
-async def _silent(_: Exception) -> None:
-    """Ignores errors, because the exception reports them."""
 
 
 def _failed(message: str) -> int:

@@ -5,7 +5,7 @@ client without the password the rights of one with it.
 """
 
 import contextlib
-import http.client
+import math
 import os
 import re
 import secrets
@@ -15,12 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ops import nats_config
 from ops.former_account import move_former_account
+from ops.nats_health import Health, health_of
 from ops.ports import HOST, free_port, is_free
 from shared import lifecycle, streams
 from shared.lock import AlreadyRunning, locked, running
@@ -30,31 +30,20 @@ from shared.settings import DEFAULT_NATS_PORT
 PASSWORD_BYTES: Final = 24
 PORT_LIMIT: Final = 65_535
 START_DEADLINE_S: Final = 30.0
-"""A start takes 0.03 s, or long if the server has to read gigabytes of messages first."""
+"""A start takes 0.03 s, not counting the time in which the server reads its messages."""
+
+READING_S: Final = 3.0
+"""Reading the messages takes longer than this only with many of them, on a slow disk."""
 
 STOP_DEADLINE_S: Final = 10.0
 """After this time, a server that does not stop is killed. A stop takes 0.02 s."""
 
-HEALTH_TIMEOUT_S: Final = 2.0
 POLL_S: Final = 0.01
 ORPHAN_DEADLINE_S: Final = 5.0
 
 
 class DidNotStart(Exception):
     """The server ended or hung during its start; the text has the last line of its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """The server's own report; `why` is its reason for being unhealthy."""
-
-    healthy: bool
-    why: str = ""
-
-    @property
-    def disk_full(self) -> bool:
-        """Whether a write failed for lack of space, from which the server does not recover."""
-        return "no space left" in self.why
 
 
 class NatsServer:
@@ -73,7 +62,7 @@ class NatsServer:
             folder: where the server keeps its data.
             port: the port to use. If 0 or None, the port of the last start if it is free, because
                 clients reconnect to it; otherwise a free one (0), or 4222 if it is free (None).
-            say: shows people one line about an older version's streams.
+            say: shows people one line about an older version's streams, or about a long start.
 
         Raises:
             AlreadyRunning: another process uses the folder.
@@ -159,15 +148,21 @@ class NatsServer:
             )
 
     def wait_until_ready(self) -> None:
-        """Returns when the server is healthy.
+        """Returns when the server is healthy, however long it reads its messages.
 
         Raises:
             DidNotStart: it ended, is not healthy in time, or does not sync every message.
         """
+        say_at = time.monotonic() + READING_S
         deadline = time.monotonic() + START_DEADLINE_S
-        while not self.health().healthy:
+        while not (health := self.health()).healthy:
             if self.exit_code is not None:
                 raise DidNotStart(f"nats-server did not start: {self._last_error_line()}")
+            if health.starting:
+                deadline = time.monotonic() + START_DEADLINE_S
+                if time.monotonic() > say_at:
+                    say_at = math.inf
+                    self._say("starting   nats-server reads its messages from a slow disk")
             if time.monotonic() > deadline:
                 self.kill()
                 raise DidNotStart(
@@ -196,24 +191,14 @@ class NatsServer:
 
     def health(self) -> Health:
         """Asks the server for its health."""
-        connection = http.client.HTTPConnection(HOST, self.monitor_port, timeout=HEALTH_TIMEOUT_S)
-        try:
-            connection.request("GET", "/healthz")
-            response = connection.getresponse()
-            text = response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            return Health(healthy=False, why=f"it does not answer: {error}")
-        finally:
-            connection.close()
-        healthy = response.status == http.HTTPStatus.OK
-        return Health(healthy=healthy, why="" if healthy else text)
+        return health_of(HOST, self.monitor_port)
 
     def stop(self) -> None:
         """Stops the server cleanly, or kills it if it hangs. It can be started again."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self._process.terminate()
+        self._process.send_signal(signal.SIGCONT)  # a suspended process takes no SIGTERM
         try:
             self._process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
@@ -293,5 +278,7 @@ def _lock_folder(folder: Path) -> int:
                 raise
             # The owner is gone, so only its server, which inherited the lock, can still hold it.
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int((folder / "nats.pid").read_text()), signal.SIGTERM)
+                orphan = int((folder / "nats.pid").read_text())
+                os.kill(orphan, signal.SIGTERM)
+                os.kill(orphan, signal.SIGCONT)
         time.sleep(POLL_S)

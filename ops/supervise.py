@@ -241,7 +241,8 @@ class Child:
                 self._last_message = text
                 self._say(self.name, text)
             else:
-                log.write(line)
+                with contextlib.suppress(OSError):  # a full disk must not end the reading
+                    log.write(line)
 
 
 async def stop_in_reverse(children: Sequence[Child]) -> None:
@@ -254,6 +255,7 @@ async def _terminate(process: Process, stop_s: float) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
+            os.kill(process.pid, signal.SIGCONT)  # a suspended process takes no SIGTERM
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(process.wait(), stop_s)
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -7,13 +7,17 @@ The protocol is lines on standard output: `READY <where>` once the process can w
 import asyncio
 import contextlib
 import ctypes
+import io
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 T = TypeVar("T")
 
@@ -32,6 +36,7 @@ SAME_STOP_S: Final = 0.5
 _BY_SIGNAL: Final = 128
 """A shell adds the number of the signal to this for a process that a signal ended."""
 
+_STANDARD_ERROR: Final = 2
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _ORPHAN_POLL_S: Final = 1.0
 
@@ -100,14 +105,33 @@ def stop_signals() -> list[signal.Signals]:
 def open_standard_streams() -> None:
     """Takes the numbers of those standard streams that were closed. Call it before any file.
 
-    Otherwise the next file or socket would get them. Messages to standard error are lost; `stdin`
-    and `stdout` remain None, so that nothing seems to be read or written.
+    Otherwise the next file or socket would get them. Messages to standard error are lost while it
+    cannot be written. `stdin` and `stdout` remain None, so that nothing seems to be read or
+    written.
     """
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if stream is None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115  (for good)
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_MayLose(_STANDARD_ERROR, "w", closefd=False)),
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+class _MayLose(io.FileIO):
+    """A file whose writes never fail.
+
+    A log on a full disk, or on a terminal that was closed, must not end what is logged.
+    """
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            written = super().write(data)
+        except OSError:
+            written = None
+        # Also if it is a pipe that is full and does not block.
+        return memoryview(data).nbytes if written is None else written
 
 
 def exit_on_stop_signal() -> None:

@@ -22,6 +22,7 @@ from rich.style import Style
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
+from dataflow.partitions.member_locks import FOLDER as MEMBERS
 from tests.fakes.model import FakeModel
 from tests.terminals import Typed
 
@@ -52,7 +53,8 @@ SETTINGS: Final = "OPENAI_BASE_URL={}\nTHREADWAX_MODEL={}\n"
 OURS: Final = ("OPENAI_", "THREADWAX_", "NATS_", "SLACK_", "DISCORD_")
 
 
-async def record() -> None:
+async def record(recording: Path = RECORDING) -> None:
+    """Writes the picture, as SVG."""
     model = FakeModel(reply=answer, piece_chars=4, pause_s=0.06, models=[{"id": MODEL}])
     await model.start()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -64,6 +66,7 @@ async def record() -> None:
         with program("up", "--no-chat", columns=UP_COLUMNS) as up:
             await up.until("dataflow +ready", within_s=START_S)
             await up.until("gateway +ready")
+            await up.until("recorder +ready")
             with program("chat", "--user", "ada") as chat:
                 await talk(chat)
                 await up.until("(?s)restarting.*dataflow +ready", within_s=START_S)
@@ -74,7 +77,7 @@ async def record() -> None:
                 console.print()
                 show(console, CHAT, chat, replaced)
     await model.stop()
-    RECORDING.write_text(console.export_svg(title="threadwax", theme=MONOKAI, unique_id="session"))
+    recording.write_text(console.export_svg(title="threadwax", theme=MONOKAI, unique_id="session"))
 
 
 def program(*command: str, columns: int = COLUMNS) -> Typed:
@@ -94,8 +97,8 @@ async def talk(chat: Typed) -> None:
     await chat.until(r"until it is\s+back\.\s+you>")
     chat.type(f"{second}\r")
     await chat.until("on the disk")
-    lock = next(Path(".threadwax/dataflow").glob("lock-*"))
-    os.kill(int(lock.read_text().split()[0]), signal.SIGKILL)
+    (member,) = Path(".threadwax", MEMBERS).iterdir()
+    os.kill(int(member.name.split(".")[-2]), signal.SIGKILL)  # HOST.PID.NONCE
     await chat.until(r"answers it\s+once\.\s+you>", within_s=START_S)
 
 

@@ -94,10 +94,10 @@ def _passes_after(error: discord.HTTPException) -> float | None:
     """Seconds before the same request may succeed; None if it is refused for good."""
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
         headers = error.response.headers
-        # With `Via`, discord.py has waited as it was told, five times: others took the room.
-        return (
-            max(RETRY_S, bounded_wait(headers.get("Retry-After"))) if "Via" in headers else BANNED_S
-        )
+        if "Via" not in headers:
+            return BANNED_S
+        # discord.py has given up after five waits: in a burst, others took the places each time.
+        return max(RETRY_S, bounded_wait(headers.get("Retry-After")))
     # The token was changed. The gateway reports that too, and ends the process.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:
         return OUTAGE_S

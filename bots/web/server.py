@@ -24,6 +24,7 @@ from streamlit.web import bootstrap
 from typing_extensions import override
 
 from bots.adapter import Misconfigured
+from bots.web.disconnects import Disconnects
 from bots.web.protection import Protection
 from bots.web.settings import LOOPBACK, WebSettings
 from shared.private_file import private_file, private_text
@@ -139,7 +140,10 @@ def _app(settings: WebSettings, home: Path) -> Any:
         PAGE,
         secrets=signing_in,
         routes=[Route("/healthz", healthz)],
-        middleware=[Middleware(Protection, hosts=hosts, secure=is_secure)],
+        middleware=[
+            Middleware(Disconnects),
+            Middleware(Protection, hosts=hosts, secure=is_secure),
+        ],
     )
     # Only now is the script known, beside which Streamlit looks for .streamlit/config.toml.
     bootstrap.load_config_options({"server.allowedHosts": sorted(hosts)})

@@ -223,7 +223,7 @@ class Assignment:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not self._bus.connected:
+            if not self._bus.connected and not self._leaving:  # giving needs only the store
                 continue  # the next beat wakes it
             try:
                 await self._balance()

@@ -6,7 +6,7 @@ Runs in the asyncio thread. It retries until the store answers, unless the parti
 import asyncio
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from dataflow.io_thread import IoThread
 from dataflow.partitions import reader
@@ -22,13 +22,19 @@ from dataflow.partitions.held import (
 )
 from dataflow.partitions.in_memory import InMemory
 from dataflow.store.store import Claim, Row, Store, StoreAway, Write
-from shared import metrics
+from shared import lifecycle, metrics
 from shared.bus import Bus
 from shared.log import logger
 from shared.partitioning import partition_of
 
 AGAIN_S: Final = 0.5
 """The wait before a store that does not answer is asked again."""
+
+MEANWHILE: Final = (
+    "people whose conversations are in memory are answered, and everything is stored later"
+)
+
+Work = Literal["read", "write"]
 
 
 class Owner(Protocol):
@@ -72,7 +78,7 @@ class PartitionStorage:
         self._answers = answers
         self._partitions = partitions
         self._held: dict[int, HeldPartition] = {}
-        self._is_away = False
+        self._cannot: set[Work] = set()
         self.owner: Owner | None = None
 
     # --- for the assignment -------------------------------------------------------------------
@@ -93,7 +99,7 @@ class PartitionStorage:
             try:
                 return await self._store.with_work(held.number)
             except StoreAway as error:
-                await self._away(error)
+                await self._away("read", error)
         return []
 
     def give(self, partition: int) -> None:
@@ -159,9 +165,9 @@ class PartitionStorage:
             try:
                 found = await self._store.get(users)
             except StoreAway as error:
-                await self._away(error)
+                await self._away("read", error)
             else:
-                self._is_away = False
+                self._back("read")
                 metrics.restored.inc(len(found))
                 self._tell(Found(held, users, found))
                 return
@@ -191,9 +197,9 @@ class PartitionStorage:
             try:
                 refused = await self._store.write([write for _, write in left])
             except StoreAway as error:
-                await self._away(error)
+                await self._away("write", error)
                 continue
-            self._is_away = False
+            self._back("write")
             for held, write in left:
                 self._conclude(held, refused=held.number in refused, released=write.release)
             break
@@ -217,13 +223,25 @@ class PartitionStorage:
         self._in_memory.tell(news)
         self._io.wake()
 
-    async def _away(self, error: StoreAway) -> None:
-        if not self._is_away:
-            self._is_away = True
+    async def _away(self, work: Work, error: StoreAway) -> None:
+        if not self._cannot:
             logger().error(
                 "the store of conversations cannot be used: trying again", why=str(error)
             )
+            lifecycle.say_if_supervised(
+                f"the store of conversations cannot be used: {error}; {MEANWHILE}"
+            )
+        self._cannot.add(work)
         await asyncio.sleep(AGAIN_S)
+
+    def _back(self, work: Work) -> None:
+        if not self._cannot:
+            return
+        # A full disk can be read, but not written.
+        self._cannot -= {"read"} if work == "read" else {"read", "write"}
+        if not self._cannot:
+            logger().warning("the store of conversations works again")
+            lifecycle.say_if_supervised("the store of conversations works again")
 
 
 def _end_reader(held: HeldPartition) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bots.discord import client, deferred, posting, working
-from bots.discord.errors import RETRY_S, bounded_wait
+from bots.discord.errors import BANNED_S, RETRY_S, bounded_wait
 from bots.discord.wording import notice_text
 from bots.parts import parts_of
 from bots.platform import Forbidden, Gone, Later, Never, Part
@@ -342,13 +342,16 @@ async def test_each_failed_post_raises_the_error_for_the_relays_next_step(
         assert raised.value.wait_s == pytest.approx(60, abs=1)
 
 
-async def test_a_short_rate_limit_that_others_use_up_is_no_ban(world: DiscordWorld) -> None:
-    """As when many missed questions are answered at once: discord.py gives up after five tries."""
+@pytest.mark.parametrize(("via", "wait_s"), [(True, RETRY_S), (False, BANNED_S)])
+async def test_a_rate_limit_in_a_burst_is_not_taken_for_a_ban(
+    world: DiscordWorld, *, via: bool, wait_s: float
+) -> None:
+    """The library gives up when others were faster five times; a ban comes from a proxy."""
     _, event = await asked(world)
-    world.fake.fail("POST", r"/messages$", status=429, retry_after=0.01, times=5)
-    with pytest.raises(Later) as raised:
+    world.fake.fail("POST", r"/messages$", status=429, retry_after=0.01, times=5, via=via)
+    with pytest.raises(Later) as later:
         await world.platform.post(part(event, "hello"))
-    assert raised.value.wait_s == RETRY_S
+    assert later.value.wait_s == wait_s
 
 
 async def test_one_refusal_does_not_affect_the_next_answer(world: DiscordWorld) -> None:

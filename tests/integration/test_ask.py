@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,19 @@ async def test_without_nats_it_names_the_server_it_tried(
     errors = capsys.readouterr().err
     assert "127.0.0.1:9 cannot be used" in errors
     assert "secret" not in errors
+
+
+async def test_a_suspended_server_does_not_have_to_be_started(
+    nats: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what is wrong with the one that is there."""
+    assert nats.pid is not None
+    os.kill(nats.pid, signal.SIGSTOP)
+    try:
+        assert await asked(nats.url) == 1
+    finally:
+        os.kill(nats.pid, signal.SIGCONT)
+    assert "cannot be used: it does not answer in time. " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

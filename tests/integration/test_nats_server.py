@@ -15,7 +15,7 @@ import nats as client
 import pytest
 from nats.aio.msg import Msg
 
-from ops import ports
+from ops import nats_server, ports
 from ops.nats_server import DidNotStart, NatsServer
 from ops.ports import is_free
 from shared import lifecycle, names
@@ -292,17 +292,76 @@ def test_the_command_restarts_a_crashed_server_and_stops_cleanly(tmp_path: Path)
 @pytest.mark.skipif(
     sys.platform != "linux", reason="on other systems the next start stops the orphan"
 )
-def test_a_killed_command_leaves_no_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suspended", [False, True])
+def test_a_killed_command_leaves_no_server(tmp_path: Path, *, suspended: bool) -> None:
     """SIGKILL to the command ends its server, too, and the folder can be used again."""
     with killed_at_the_end(command("nats", "--port", "0", home=tmp_path)) as process:
         line_with(process, "READY")
         server = int((tmp_path / "nats" / "nats.pid").read_text())
+        if suspended:
+            os.kill(server, signal.SIGSTOP)  # it can take no signal: the next start ends it
         process.kill()
         process.wait()
-        for _ in within_deadline(of="the server ends"):
-            if not running(server):
-                break
+        if not suspended:
+            for _ in within_deadline(of="the server ends"):
+                if not running(server):
+                    break
     NatsServer(tmp_path / "nats", port=0).close()
+
+
+READS_FIRST = """
+import http.server, os, re, sys, time
+
+class Starting(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"error":"failed to be ready for connections after 1ms: server"}')
+
+    def log_message(self, *_):
+        pass
+
+port = int(re.search(r"http: .127.0.0.1:([0-9]+)", open(sys.argv[2]).read())[1])
+server = http.server.HTTPServer(("127.0.0.1", port), Starting)
+server.timeout, end = 0.1, time.monotonic() + 4
+while time.monotonic() < end:
+    server.handle_request()
+server.server_close()
+os.execv(BINARY, [BINARY, *sys.argv[1:]])
+"""
+"""A server that reads messages for 4 s. The answer is that of nats-server 2.15.1."""
+
+
+def test_a_server_that_reads_its_messages_has_as_long_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, on a slow disk, each start would be cut off by the deadline."""
+    slow = tmp_path / "nats-server"
+    program = READS_FIRST.replace("BINARY", repr(nats_server.binary()))
+    slow.write_text(f"#!{sys.executable}{program}")
+    slow.chmod(0o700)
+    monkeypatch.setattr(nats_server, "binary", lambda: str(slow))
+    monkeypatch.setattr(nats_server, "START_DEADLINE_S", 2.0)
+    said: list[str] = []
+    server = NatsServer(tmp_path / "nats", port=0, say=said.append)
+    try:
+        server.start()
+    finally:
+        server.close()
+    assert said == ["starting   nats-server reads its messages from a slow disk"]
+
+
+def test_a_suspended_server_stops_cleanly(tmp_path: Path) -> None:
+    """It is not killed."""
+    server = NatsServer(tmp_path / "nats", port=0)
+    try:
+        server.start()
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGSTOP)
+    finally:
+        server.close()
+    assert server.exit_code != -signal.SIGKILL
+    assert "Server Exiting" in (tmp_path / "nats" / "nats-server.log").read_text()
 
 
 def test_an_external_server_is_set_up_or_refused_with_a_reason(

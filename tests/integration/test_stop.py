@@ -203,6 +203,25 @@ async def test_a_stop_works_during_an_outage_of_nats(
     await check_answered_after_restart(flow, bus, fake_model, ask)
 
 
+async def test_a_stop_with_nothing_in_progress_does_not_wait_for_nats(
+    nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
+) -> None:
+    """The users are given away in the store, which does not need NATS."""
+    flow = await start_flow(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
+    await answer_to(bus, question("ada", "first", "hello"))
+    nats.stop()
+    async with asyncio.timeout(30):
+        while not times_logged(flow, "nats lost"):
+            await asyncio.sleep(0.05)
+    assert await ended(flow) == 0
+    nats.start()
+    flow.log.write_text("")
+    await flow.start().ready()
+    await answer_to(bus, question("ada", "second", "hello again"))
+    assert len(fake_model.requests[-1]["messages"]) == 4
+    assert await ended(flow) == 0
+
+
 async def test_a_stop_works_while_the_journal_is_missing(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:

@@ -185,6 +185,23 @@ async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not running(pid)
 
 
+async def test_a_suspended_child_stops_cleanly(tmp_path: Path) -> None:
+    """It is not killed, although a suspended process takes no SIGTERM."""
+    ended = tmp_path / "ended"
+    code = (
+        PRELUDE
+        + f"def end(*_):\n    open({str(ended)!r}, 'w').close()\n    sys.exit(0)\n"
+        + "signal.signal(signal.SIGTERM, end)\nlifecycle.ready('')\ntime.sleep(600)\n"
+    )
+    child = Child(program(code, tmp_path), Lines())
+    child.start()
+    await asyncio.wait_for(child.ready(), DEADLINE_S)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    await child.stop()
+    assert ended.exists()
+
+
 async def test_kill_ends_a_stop_that_waits(tmp_path: Path) -> None:
     """The child is killed at once instead of after its deadline."""
     child = Child(program(STUBBORN, tmp_path, stop_s=600), Lines())
@@ -316,15 +333,15 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 
 @linux_only
-@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-"])
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "2>/dev/full"])
 def test_closed_standard_streams_change_nothing(tmp_path: Path, closed: str) -> None:
-    """Otherwise the first files and sockets would take their numbers."""
+    """Otherwise the first files and sockets would take their numbers, or a full disk end it."""
     process = up(
         tmp_path, "--no-chat", OPENAI_BASE_URL="http://127.0.0.1:9/v1",
         before=("sh", "-c", f'exec "$0" "$@" {closed}'),
     )  # fmt: skip
     try:
-        if "2>&-" not in closed:
+        if "2>" not in closed:
             seen(process, "dataflow   ready", "recorder   ready", "gateway    ready")
         log, end = tmp_path / "logs" / "dataflow.log", time.monotonic() + DEADLINE_S
         while not (log.exists() and "serves partitions" in log.read_text()):

@@ -19,7 +19,10 @@ AGAIN_ONE_IN: Final = 4
 ALONE_SHARE: Final = 0.6
 """How often only one of several machines loses power."""
 
-WEIGHTS: Final = {"nats": 3, "dataflow": 3, "discord": 2, "slack": 1, "gateway": 1, "web": 1}
+WEIGHTS: Final = {
+    "nats": 3, "dataflow": 3, "discord": 2, "recorder": 2, "slack": 1, "gateway": 1, "web": 1,
+}  # fmt: skip
+"""The machines that may lose power, and how often compared with the others: all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,16 +27,16 @@ from ops.nats_server import NatsServer
 from ops.ports import free_port
 from shared import log, names
 from shared.bus import Bus
-from shared.streams import ADAPTERS
 from tests.benchmarks.figures import COLUMNS, figure_of
 from tests.soak.figures import figures
+from tests.soak.outcome import outcome_of
 from tests.soak.processes import FakeProcess, Part, Server, fake_process, file_sizes, used_by
 
 RESULTS: Final = Path("build/benchmarks")
 PEOPLE: Final = {"slack": 260, "discord": 190, "gateway": 150}
 """Users at the same time. Together they send 24 messages per second."""
 
-RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "nats-server")
+RESTARTED: Final = ("dataflow", "slack", "discord", "gateway", "recorder", "nats-server")
 EVICT_AFTER_S: Final = 12
 STREAMS_KEEP_S: Final = 400.0
 """Instead of seven days, so that the streams are full long before growth is measured.
@@ -67,6 +66,7 @@ class Soak:
     minutes: int
     seed: int
     home: Path
+    percent: int = 100
     parts: dict[str, Part | Server] = field(default_factory=dict)
     platforms: dict[str, FakeProcess] = field(default_factory=dict)
     result: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Soak:
         self.result = {
             "at": datetime.now(UTC).isoformat(timespec="seconds"), "minutes": self.minutes,
             "seed": self.seed, "cores": os.cpu_count(), "python": platform.python_version(),
-            "people": PEOPLE, "restarts": [], "samples": [],
+            "people": self._people, "restarts": [], "samples": [],
         }  # fmt: skip
         async with AsyncExitStack() as stack:
             stack.callback(self._keep_logs, path.with_suffix(""))
@@ -84,7 +84,7 @@ class Soak:
             self._began = time.monotonic()
             self.result["open_files"] = {"before": self._open_files()}
             for name, process in self.platforms.items():
-                await process.call("begin", people=PEOPLE[name])
+                await process.call("begin", people=self._people[name])
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(self._supervise()), group.create_task(self._restart())]
                 for minute in range(1, self.minutes + 1):
@@ -97,6 +97,10 @@ class Soak:
                     task.cancel()
             await self._judge()
         self._write(path)
+
+    @property
+    def _people(self) -> dict[str, int]:
+        return {name: count * self.percent // 100 for name, count in PEOPLE.items()}
 
     # --- processes ------------------------------------------------------------------------------
 
@@ -129,6 +133,7 @@ class Soak:
         envs = {
             "dataflow": flow,
             **{name: process.env for name, process in self.platforms.items()},
+            "recorder": {},
         }
         for name, env in envs.items():
             common = {"NATS_URL": server.url, "THREADWAX_HOME": str(home / name)}
@@ -207,7 +212,8 @@ class Soak:
         say(
             f"{sample['minute']:5.1f} min  {sample['answered']} of {sample['sent']} answered, "
             f"the oldest open question waits {sample['oldest_s']:.0f} s; MB: {memory}; "
-            f"{sum(process['fds'] for _, process in processes):.0f} open files; {cpu:.2f} cores; "
+            f"{sum(process['fds'] for _, process in processes):.0f} open files; "
+            f"{sum(process['threads'] for _, process in processes):.0f} threads; {cpu:.2f} cores; "
             f"{sample['in_memory']} of {sample['people']} conversations in memory; "
             f"{sum(sample['files'].values()) / 1e6:.1f} MB of files; load {sample['load']:.1f}"
         )
@@ -243,42 +249,15 @@ class Soak:
         await asyncio.sleep(CONNECTIONS_KEPT_S)
 
     async def _judge(self) -> None:
-        statuses = {
-            name: await process.call("status", last=True)
-            for name, process in self.platforms.items()
-        }
-        outcomes: Counter[str] = Counter()
-        for status in statuses.values():
-            outcomes.update(status["outcomes"])
-        wrong = [f"{name}: {text}" for name, status in statuses.items() for text in status["wrong"]]
-        bus = await Bus.connect(self._url, name="soak")
-        try:
-            # The last sequence counts all replies, including those that have expired.
-            replies = await bus.last_sequence(names.REPLIES)
-            dead = (await bus.js.stream_info(names.DLQ)).state.messages
-            for name in ADAPTERS:
-                info = await bus.js.consumer_info(names.REPLIES, name)
-                if left := (info.num_pending or 0) + (info.num_ack_pending or 0):
-                    wrong.append(f"{name} has {left} unread replies")
-        finally:
-            await bus.close()
-        sent = sum(status["sent"] for status in statuses.values())
+        self.result |= await outcome_of(self.platforms, self._url, self.home / "data")
         self.result |= {
-            "sent": sent,
-            "outcomes": outcomes,
-            "gestures": {name: status["gestures"] for name, status in statuses.items()},
             "model": await self._model.call("status"),
-            "replies": replies,
-            "dead_letters": dead,
-            "wrong": wrong,
             "defects": [text for part in self.parts.values() for text in part.defects],
         }
-        found = figures(self.result)
-        self.result["figures"] = [figure.as_json() for figure in found]
-        rows = [COLUMNS, *(figure_of(row) for row in self.result["figures"])]
-        for row in rows:
+        self.result["figures"] = [figure.as_json() for figure in figures(self.result)]
+        for row in (COLUMNS, *map(figure_of, self.result["figures"])):
             say(f"| {' | '.join(row)} |")
-        for text in (*wrong, *self.result["defects"]):
+        for text in (*self.result["wrong"], *self.result["defects"]):
             say(f"WRONG: {text}")
 
     def _keep_logs(self, folder: Path) -> None:
@@ -291,12 +270,11 @@ class Soak:
         path.write_text(json.dumps(self.result, indent=1) + "\n")
 
 
-async def _run(minutes: int, seed: int, home: Path, path: Path) -> bool:
+async def _run(soak: Soak, path: Path) -> bool:
     task = asyncio.current_task()
     assert task is not None
     # SIGTERM must also end the child processes.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    soak = Soak(minutes, seed, home)
     await soak.run(path)
     return all(row["met"] is not False for row in soak.result["figures"])
 
@@ -306,12 +284,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--minutes", type=int, default=60)
     parser.add_argument("--seed", type=int, default=20261122)
+    parser.add_argument("--percent", type=int, default=100, help="of the people; default: 100")
     options = parser.parse_args()
     log.set_up("warning", process="soak")
     path = RESULTS / f"soak-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     say(f"seed {options.seed}, {options.minutes} minutes; samples are written to {path}")
     with tempfile.TemporaryDirectory(prefix="threadwax-soak-") as folder:
-        met = asyncio.run(_run(options.minutes, options.seed, Path(folder), path))
+        soak = Soak(options.minutes, options.seed, Path(folder), options.percent)
+        met = asyncio.run(_run(soak, path))
     say(f"written to {path}")
     return 0 if met else 1
 

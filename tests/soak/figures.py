@@ -12,6 +12,8 @@ SETTLE_S: Final = 300.0
 
 FLAT_MB_AN_HOUR: Final = 3.0
 FEW_FILES: Final = 5
+FEW_THREADS: Final = 2
+"""nats-server's Go runtime adds one now and then."""
 
 Points = list[tuple[float, float]]
 
@@ -34,6 +36,8 @@ def _answers(result: dict[str, Any]) -> list[Figure]:
         Figure("answers that are missing, duplicate, misplaced or incomplete",
                len(result["wrong"]), "", target=none),
         Figure("messages minus journaled replies", abs(sent - result["replies"]), "",
+               target=none),
+        Figure("replies minus recorded answers", abs(result["replies"] - result["recorded"]), "",
                target=none),
         Figure("dead letters", result["dead_letters"], "", target=none),
         Figure("processes that ended by themselves or with an error", len(result["defects"]), "",
@@ -67,6 +71,7 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
             )
         memory = [s["rss_mb"] for life in series for s in life]
         files = [s["fds"] for life in series for s in life]
+        threads = [s["threads"] for life in series for s in life]
         middle = len(files) // 2
         if middle:
             found.append(
@@ -79,6 +84,13 @@ def _memory(samples: list[dict[str, Any]], minutes: int) -> list[Figure]:
                 Figure(
                     f"{name}, open files, last quarter", statistics.median(files[middle:]), "",
                     "third quarter", statistics.median(files[:middle]),
+                )
+            )  # fmt: skip
+            found.append(
+                Figure(
+                    f"{name}, threads, last quarter", max(threads[middle:]), "",
+                    "third quarter", max(threads[:middle]),
+                    Target("added", at_most=FEW_THREADS),
                 )
             )  # fmt: skip
     in_memory = [s["in_memory"] for s in _second_half(samples) if s["in_memory"] is not None]

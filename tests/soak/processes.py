@@ -155,11 +155,12 @@ async def _line(process: asyncio.subprocess.Process) -> Any:
 
 
 def used_by(pid: int) -> dict[str, float]:
-    """Returns the memory and open files of a process and its descendants."""
+    """Returns the memory, open files and threads of a process and its descendants."""
     pids = _tree(pid)
     return {
         "rss_mb": sum(map(rss_mb, pids)),
         "fds": sum(len(list(Path(f"/proc/{one}/fd").iterdir())) for one in pids),
+        "threads": sum(len(list(Path(f"/proc/{one}/task").iterdir())) for one in pids),
     }
 
 

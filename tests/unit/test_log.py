@@ -108,3 +108,46 @@ def test_each_line_says_which_process_wrote_it() -> None:
     )
     lines = [json.loads(line) for line in found.stderr.splitlines()]
     assert [(line["process"], line["event"]) for line in lines] == [("x", "retrying")] * 2
+
+
+UNWRITABLE = """
+import logging
+from shared import lifecycle, log
+
+lifecycle.open_standard_streams()
+log.set_up("info", process="x")
+for _ in range(1000):
+    log.logger().error("an event", text="x" * 100)
+    logging.getLogger("lib").error("an event")
+lifecycle.say("a line")
+print("went on")
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_log_that_cannot_be_written_ends_nothing() -> None:
+    """Its disk is full."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", UNWRITABLE],
+            stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+
+
+def test_lines_appear_again_when_the_log_can_be_written_again(tmp_path: Path) -> None:
+    """What was logged meanwhile is lost."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = UNWRITABLE + (
+        "import os, sys\nos.dup2(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT), 2)\n"
+        "log.logger().error('later')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "log")],
+        stderr=writing, stdout=subprocess.DEVNULL, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["later"]
