@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from ops.demo_weights import NoWeights, weights_path
 from ops.embedded_nats import CannotRun, EmbeddedNats
@@ -20,11 +20,9 @@ from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
 from ops.up_nats import ready_nats
 from ops.up_parts import PARTS, WEB, Part, parts_off
+from ops.up_status import CannotServe, Status
 from shared import lifecycle
 from shared.settings import Settings
-
-if TYPE_CHECKING:
-    from aiohttp import web
 
 READY_DEADLINE_S: Final = 60.0
 """After this time the chat starts anyway, and its questions wait in the stream."""
@@ -44,29 +42,43 @@ def main(settings: Settings, run: Callable[[str], NoReturn], *, chat: bool) -> i
     `run` runs a part in a process that was forked for it.
     """
     owner = running_here(settings)
+    status = Status(settings, lambda text: _say("up", text))
     if refusal := _refusal(settings, owner, chat=chat):
         name, why = refusal
         _say(name, f"failed     {why}")
         return lifecycle.CANNOT_START
     if owner:
         _say("up", f"joining    {_runs(owner)}: only a chat is added")
-        return asyncio.run(_Up(settings, (), None, None, chat=True).run())
+        return asyncio.run(_Up(settings, (), None, None, status, chat=True).run())
     parts = _wanted(settings)
     forks = can_fork()
     try:
-        nats = asyncio.run(ready_nats(settings, _say_of_nats, import_shared if forks else _nothing))
+        nats = asyncio.run(_ready_nats(settings, status, import_shared if forks else _nothing))
     except lifecycle.Stopped:
         return 0
     except CannotRun as error:
-        _say_of_nats(f"failed     {error}")
+        _say("nats", f"failed     {error}")
         return error.exit_code
+    except CannotServe as error:
+        _say("up", f"failed     {error}")
+        return lifecycle.CANNOT_START
     launcher = None
     if forks:
         with contextlib.suppress(OSError):  # no room for a process: parts are tried again, too
             # After the first event loop, so that the parts share the memory that it has written,
             # and before the second, which a fork would copy.
             launcher = Launcher(run)
-    return asyncio.run(_Up(settings, parts, nats, launcher, chat=chat).run())
+    return asyncio.run(_Up(settings, parts, nats, launcher, status, chat=chat).run())
+
+
+async def _ready_nats(
+    settings: Settings, status: Status, meanwhile: Callable[[], None]
+) -> EmbeddedNats | None:
+    await status.serve(lambda: (False, "not ready: nats"))
+    try:
+        return await ready_nats(settings, lambda text: _say("nats", text), meanwhile)
+    finally:
+        await status.close()
 
 
 def _refusal(settings: Settings, owner: int | None, *, chat: bool) -> tuple[str, str] | None:
@@ -103,6 +115,7 @@ class _Up:
         parts: Sequence[Part],
         nats: EmbeddedNats | None,
         launcher: Launcher | None,
+        status: Status,
         *,
         chat: bool,
     ) -> None:
@@ -112,7 +125,7 @@ class _Up:
         self._chat = chat
         self._parts = parts
         self._children: list[Child] = []
-        self._status: web.AppRunner | None = None
+        self._status = status
         self._chat_process: asyncio.subprocess.Process | None = None
         self._interactive = chat and sys.stdin.isatty()
         self._requested_at = 0.0
@@ -137,14 +150,13 @@ class _Up:
                 await asyncio.to_thread(self._nats.close)
             if self._launcher is not None:
                 await self._launcher.close()
-            if self._status is not None:
-                await self._status.cleanup()
+            await self._status.close()
 
     async def _work(self) -> int:
         """Starts everything; returns the exit code of the chat, or of a failed start."""
         try:
-            self._status = await self._serve_status()
-        except OSError as error:
+            await self._status.serve(self._readiness)
+        except CannotServe as error:
             _say("up", f"failed     {error}")
             return lifecycle.CANNOT_START
         self._children = [self._child(part) for part in self._parts]
@@ -229,20 +241,6 @@ class _Up:
                 self._nats.kill()
         requested.set()
 
-    async def _serve_status(self) -> "web.AppRunner | None":
-        if self._settings.http_port is None:
-            return None
-        from shared.http_status import serve_status
-
-        runner, port = await serve_status(
-            self._settings.http_host,
-            self._settings.http_port,
-            folder=self._settings.home,
-            ready=self._readiness,
-        )
-        _say("up", f"status     http://{self._settings.http_host}:{port}/readyz")
-        return runner
-
     def _readiness(self) -> tuple[bool, str]:
         missing = [child.name for child in self._children if not child.is_ready]
         if self._nats is not None and not self._nats.ready()[0]:
@@ -271,10 +269,6 @@ def _command(name: str) -> tuple[str, ...]:
 
 def _nothing() -> None:
     """What is done meanwhile if nothing is forked."""
-
-
-def _say_of_nats(text: str) -> None:
-    _say("nats", text)
 
 
 def _say(name: str, text: str) -> None:

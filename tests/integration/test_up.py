@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -473,14 +474,17 @@ def test_a_killed_up_leaves_no_process(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_a_signal_stops_up_while_it_waits_for_nats(tmp_path: Path) -> None:
+def test_up_has_a_status_and_can_be_stopped_while_it_waits_for_nats(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        process = up(tmp_path, "--no-chat", NATS_URL=f"nats://127.0.0.1:{port}")
+        process = up(tmp_path, "--no-chat", "--http-port", "0", NATS_URL=f"nats://127.0.0.1:{port}")
         try:
+            status = seen(process, "status     ")[-1].split()[-1]
             silent.settimeout(DEADLINE_S)
             waiting, _ = silent.accept()
             with waiting:
+                assert answer_of(status.replace("readyz", "healthz")) == (200, "ok\n")
+                assert answer_of(status) == (503, "not ready: nats\n")
                 process.send_signal(signal.SIGTERM)
                 _, errors = process.communicate(timeout=60)
         finally:
@@ -503,6 +507,14 @@ def test_the_start_of_nats_leaves_nothing_that_a_fork_would_copy(tmp_path: Path)
         assert own_figures() == figures
     finally:
         nats.close()
+
+
+def answer_of(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url) as answer:  # noqa: S310  (our own page)
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
 
 
 def own_figures() -> list[str]:
