@@ -94,7 +94,7 @@ def _passes_after(error: discord.HTTPException) -> float | None:
     """Seconds before the same request may succeed; None if it is refused for good."""
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
         headers = error.response.headers
-        # With `Via`, discord.py has waited as it was told, five times: others took the room.
+        # With `Via`, it is a rate limit: discord.py waited five times, and others used it up.
         return (
             max(RETRY_S, bounded_wait(headers.get("Retry-After"))) if "Via" in headers else BANNED_S
         )
