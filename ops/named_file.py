@@ -17,5 +17,5 @@ class NamedFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         # Otherwise it would name a file in the current folder, without anybody noticing.
         if str(value) == "-":
-            self.fail("- does not stand for standard input or output here: name a file", param, ctx)
+            self.fail("- is not standard input or output here: name a file", param, ctx)
         return super().convert(value, param, ctx)

@@ -27,7 +27,7 @@ def overview(settings: Settings, process: str) -> Iterator[tuple[str, str]]:
     if process in ASKS_MODEL:
         yield "model", model_in_words(settings)
         if settings.demo_model and settings.adapter is None:
-            yield "", demo.scores_in_words()
+            yield "scores", demo.scores_in_words()
     if process not in {"nats", "model"}:
         yield "nats", nats_description(settings)
     for warning in warnings():

@@ -268,7 +268,7 @@ def _command(name: str) -> tuple[str, ...]:
 
 
 def _nothing() -> None:
-    """What is done meanwhile if nothing is forked."""
+    """Does nothing while NATS starts: no part is forked, so nothing is imported early."""
 
 
 def _say(name: str, text: str) -> None:

@@ -15,7 +15,7 @@ from shared.settings import Settings
 async def ready_nats(
     settings: Settings, say: Callable[[str], None], meanwhile: Callable[[], None]
 ) -> EmbeddedNats | None:
-    """Returns the embedded server when it can be used; None if NATS_URL is another, now set up.
+    """Returns the embedded server once it can be used, or None once that of NATS_URL is set up.
 
     `say` shows people one line about it; `meanwhile` is called while the server starts.
 

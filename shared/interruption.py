@@ -57,7 +57,7 @@ class Interruption:
             self._sure = loop.call_later(SURE_AFTER_S, self._end_failures)
 
     def works(self) -> None:
-        """The server delivers: others may say so at once, the log only once that has lasted."""
+        """The server delivers. `/readyz` says so at once, the log only after that has lasted."""
         if self._is_refused:
             self._is_refused = False
             self._bus.interrupted[self._source] -= 1

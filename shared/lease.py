@@ -97,7 +97,7 @@ class Lease:
             raise
 
     async def keep(self) -> None:
-        """Renews the lease; returns when it is lost, which may be for lack of NATS."""
+        """Renews the lease; returns when it is lost, also if this process is cut off from NATS."""
         self._notes.begin()
         losing = [asyncio.create_task(self._renew_until_lost()),
                   asyncio.create_task(self._until_unheard())]  # fmt: skip

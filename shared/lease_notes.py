@@ -22,12 +22,12 @@ from shared.tasks import end
 
 BEAT_S: Final = 0.5
 SILENT_BEATS: Final = 9
-"""Own beats that come back in time without one of the holder: it is dead, frozen or cut off."""
+"""The holder is dead, frozen or cut off if this many own beats came back without one of it."""
 
 CUT_OFF_S: Final = 3.0
 """A holder whose own beats do not come back for this long is cut off.
 
-Shorter than `SILENT_BEATS` by a beat and a half: it stops before another process starts.
+It stops before another process starts, since `SILENT_BEATS` take at least four seconds.
 """
 
 WAITING_FOR_S: Final = 30.0

@@ -120,7 +120,7 @@ def not_allowed(error: str, address: Address) -> Fault:
 
 
 NOT_RUNNING: Final = Fault(
-    "it has not been started yet",
+    "it is not running",
     "Start it with `threadwax up` or `threadwax nats`, or set NATS_URL to another server.",
 )
 

@@ -1,4 +1,4 @@
-"""Whether the streams that a process needs answer, for its status page.
+"""Whether the streams that a process needs have leaders, for its status page.
 
 While a cluster elects the leader of a stream, the connection works, and nothing is stored. Each
 leader is asked regularly, with a message that it refuses. It must never store anything.
@@ -29,7 +29,7 @@ _IMPOSSIBLE: Final = {api.Header.EXPECTED_LAST_SEQUENCE.value: str(2**63 - 1)}
 """The leader refuses this before it proposes anything to the replicas."""
 
 _NOBODY: Final = "leader"
-"""Stands for a name on subjects on which nothing is ever stored."""
+"""The name in the subjects of these messages, on which nothing is ever stored."""
 
 _NOT_AVAILABLE: Final = 503
 """A server that does not lead says so for a stream without a leader."""

@@ -83,14 +83,14 @@ def start(process: str) -> None:
     if missing:
         raise CannotTrace(NOT_INSTALLED)
     os.environ.update(_Process.variables)  # where the library reads them
-    os.environ.setdefault("OTEL_TRACES_SAMPLER_ARG", "1.0")  # as without it, but with no warning
+    os.environ.setdefault("OTEL_TRACES_SAMPLER_ARG", "1.0")  # the default, without its warning
     try:
         check(variables)
         # Imported here, so that a process without traces does not import the library.
         from shared.traces.export import Traces  # noqa: PLC0415
 
         _Process.traces = Traces(process)
-    except ValueError as error:  # the library checks some variables, too, also at its import
+    except ValueError as error:  # the library checks others, some of them at its import
         raise CannotTrace(WRONG_VALUE.format(why=error)) from None
 
 

@@ -26,7 +26,7 @@ class Waiting:
 
     @property
     def stuck_s(self) -> float:
-        """How long something has been in progress, and nothing was done; 0 if nothing is."""
+        """For how long operations have been in progress, and none was done; 0 if there are none."""
         if not self._since:
             return 0.0
         return self._clock() - max(self._done_at, next(iter(self._since.values())))

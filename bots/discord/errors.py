@@ -96,7 +96,7 @@ def _passes_after(error: discord.HTTPException) -> float | None:
         headers = error.response.headers
         if "Via" not in headers:
             return BANNED_S
-        # discord.py has given up after five waits: in a burst, others took the places each time.
+        # With `Via`, it is a rate limit: discord.py waited five times, and others used it up.
         return max(RETRY_S, bounded_wait(headers.get("Retry-After")))
     # The token was changed. The gateway reports that too, and ends the process.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:

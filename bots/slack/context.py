@@ -64,7 +64,7 @@ class Context:
     budget_roles: frozenset[str] = frozenset()
     """The roles that have a budget; others are not reported."""
     receipts: Receipts | None = None
-    """The notices and files that all processes have sent; None if there is no other process."""
+    """Where processes claim the notices and files that they send; None if there is one only."""
     access: Access = field(init=False)
     link_hosts: "FreshMap[frozenset[str]]" = field(init=False)
     """The hosts that a question links to, by prompt id: its answer may link to them, too."""

@@ -151,7 +151,7 @@ class Deliveries:
 
 
 def _asks_once(body: Mapping[str, Any]) -> bool:
-    """Whether a person who repeats this asks for it twice, unlike a Stop or a thumb."""
+    """Whether it is a command or Again: repeated, these ask twice. Stops and thumbs do not."""
     pressed = next(iter(mappings(body, "actions")), EMPTY)
     return bool(text(body, "command")) or text(pressed, "action_id") == AGAIN
 

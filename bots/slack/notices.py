@@ -36,7 +36,7 @@ class Notices:
     """Sends the notices of one process."""
 
     def __init__(self, now: Callable[[], float], receipts: Receipts | None = None) -> None:
-        """`receipts`: what all processes send, with an owner; None if there is no other one."""
+        """`receipts`: where processes claim what they send; None if there is one only."""
         self._receipts = receipts
         self._sent: FreshMap[bool] = FreshMap(now, seconds=REMEMBERED_FOR_S)
         self._sending: set[asyncio.Task[None]] = set()

@@ -44,7 +44,7 @@ class OwnHistory:
         notices: Notices,
         receipts: Receipts | None = None,
     ) -> None:
-        """`receipts`: what all processes send, with an owner; None if there is no other one."""
+        """`receipts`: where processes claim what they send; None if there is one only."""
         self._receipts = receipts
         self._fetch = fetch
         self._session = session

@@ -38,8 +38,8 @@ async def send_once(
 ) -> None:
     """Calls `send` unless another process does. Waits for one that does, in case it dies.
 
-    `key`: `notice.<hash>` or `export.<hash>`. `receipts`: what all processes send, with an owner;
-    None if there is no other process. `surely`: Slack does not deliver the event again. `repeats`:
+    `key`: `notice.<hash>` or `export.<hash>`. `receipts`: where processes claim what they send;
+    None if there is one process only. `surely`: Slack does not deliver the event again. `repeats`:
     what was sent before may be sent again, but not twice at a time.
 
     Raises:

@@ -261,8 +261,8 @@ class Assignment:
         return not holder or holder == self._me or not self._members.is_heard(holder)
 
     async def _claim(self, wanted: list[int]) -> None:
-        # Who cannot reach the stream's leader could answer nobody. It is soon asked again: what was
-        # asked just before it was elected gets no answer.
+        # A member that cannot reach the stream's leader could answer nobody. The timeout is short,
+        # since a request sent just before the leader was elected gets no answer.
         async with asyncio.timeout(LEADER_ANSWERS_WITHIN_S):
             await self._bus.js.stream_info(names.PROMPTS)
         # Beats and claims have come meanwhile.

@@ -29,7 +29,7 @@ LATE_S: Final = 1.5
 """An own beat that took this long says nothing about how long others have been silent."""
 
 FRESH_S: Final = 2.0
-"""Others do not take a member for dead before this has passed since its last beat came back."""
+"""No other member takes this one for dead within this time after its last beat came back."""
 
 DEAF_AFTER_S: Final = 10.0
 DEAF: Final = (
@@ -101,7 +101,7 @@ class Beats:
         return now - self._passed_at <= FRESH_S and not is_due
 
     def _passed(self) -> None:
-        """Notes that the sending goes on; it does not while the process is frozen."""
+        """Called before each beat: a long gap means that the process was frozen."""
         if (now := now_s()) - self._passed_at > FRESH_S:
             self.resumed_at = now
         self._passed_at = now

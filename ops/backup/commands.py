@@ -33,8 +33,8 @@ STANDARD: Final = Path("-")
 """Standard output or input."""
 
 FORGOTTEN: Final = (
-    "Who was forgotten after that has come back: run `threadwax forget USER` again for everybody "
-    "on your list, once the dataflow runs."
+    "People who were forgotten since then are back: once the dataflow runs, run `threadwax forget "
+    "USER` again for everybody on your list."
 )
 LOST: Final = (
     "What was said since then is lost. Start everything again, for example with `threadwax up`."

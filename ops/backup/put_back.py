@@ -125,7 +125,10 @@ async def _restore(
             recreated = await restored.restore(archive)
             progress.begin("replies that may have been shown since")
             claimed = await claims.claim_unfinished(bus)
-            progress.done(f"{claimed} replies are looked up on their platform before they appear")
+            progress.done(
+                "1 reply is looked up on its platform before it appears" if claimed == 1
+                else f"{claimed:,} replies are looked up on their platforms before they appear"
+            )  # fmt: skip
             await in_thread(lambda: prepared.follow(recreated))
             prepared.commit()
         except BaseException:

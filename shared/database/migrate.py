@@ -43,7 +43,7 @@ def migrate(engine: sa.Engine) -> str:
         # Only now: another process may have migrated while this one waited.
         current = revision_of(connection)
         if current != NEWEST:
-            # Imported here: a start seldom needs Alembic, which takes 6 MB.
+            # Imported here: few starts need Alembic, which takes 6 MB.
             from shared.database.upgrading import revisions, upgrade  # noqa: PLC0415
 
             if current is not None and current not in revisions():

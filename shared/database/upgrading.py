@@ -1,4 +1,7 @@
-"""Runs the migrations in `migrations/` with Alembic. Imports it, which takes 6 MB of memory."""
+"""Runs the migrations in `migrations/` with Alembic.
+
+Import it only to upgrade a database: Alembic takes 6 MB of memory.
+"""
 
 from pathlib import Path
 from typing import Final

@@ -64,7 +64,7 @@ _OTLP: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "CLIENT_CERTIFICATE": (_is_file, "the path of a file"),
     "CLIENT_KEY": (_is_file, "the path of a file"),
 }
-"""The ends of the exporter's variables: whether a value is right, and what it must be."""
+"""By the end of an exporter's variable: a check of its value, and what it must be."""
 
 _OTHERS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     "OTEL_BSP_MAX_QUEUE_SIZE": (_is_count, "a whole number above 0"),

@@ -191,7 +191,7 @@ def test_a_command_that_needs_a_file_says_so(tmp_path: Path, command: tuple[str,
     """Instead of a file with this name in the current folder."""
     code, _, errors = run(tmp_path, *THREADWAX, *command, "-")
     assert code == 2
-    assert "- does not stand for standard input or output here: name a file" in errors
+    assert "- is not standard input or output here: name a file" in errors
 
 
 def test_a_folder_that_does_not_exist_is_named(home: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ async def test_a_process_waits_for_a_server_that_closes_connections_at_once() ->
     [
         ("nats://127.0.0.1:9", "nobody answers there"),
         ("nats://nowhere.invalid:4222", "its host name is unknown"),
-        ("embedded:/nowhere/nats/url", "it has not been started yet"),
+        ("embedded:/nowhere/nats/url", "it is not running"),
     ],
 )
 async def test_a_process_waits_for_an_unreachable_server(url: str, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Links in the documentation work, and every function that a page links to exists."""
+"""Links in the documentation work, functions that a page links to exist, reasons are explained."""
 
 import ast
 import re
@@ -41,6 +41,43 @@ def test_every_page_is_in_the_index() -> None:
     listed = {(index.parent / address.partition("#")[0]).resolve() for _, address in links(index)}
     pages = set((ROOT / "docs").glob("*.md")) - {index}
     assert not pages - listed
+
+
+READINESS = {
+    "trouble", "storing_trouble", "health", "ready", "NOT_WELL", "NO_PARTITION", "NO_ROOM",
+    "UNANSWERED", "UNREACHED",
+}  # fmt: skip
+"""The functions that return reasons for `/readyz`, and the constants with some."""
+
+PARTS = (
+    "shared/connection.py", "shared/publishing.py", "shared/stream_leaders.py",
+    "bots/adapter.py", "bots/*/platform.py", "bots/*/client.py",
+    "dataflow/readiness.py", "dataflow/model/health.py", "dataflow/recorder/run.py",
+)  # fmt: skip
+
+
+def test_every_reason_of_readyz_is_in_the_runbook() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    found = {reason for part in PARTS for file in ROOT.glob(part) for reason in reasons(file)}
+    assert len(found) > 15
+    assert not {reason for reason in found if reason not in runbook}
+
+
+def reasons(module: Path) -> Iterator[str]:
+    """Each sentence that says why a process is not ready, up to a colon, a comma or a value."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        match node:
+            case ast.FunctionDef(name=name) if name in READINESS:
+                returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
+            case ast.AnnAssign(target=ast.Name(id=name)) if name in READINESS:
+                returned = [node.value]
+            case _:
+                continue
+        for part in (part for value in returned if value for part in ast.walk(value)):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                sentence = re.match(r"[^:,]*", part.value.strip("; "))
+                if sentence and " " in sentence[0]:
+                    yield sentence[0].strip()
 
 
 def is_python_name(text: str) -> bool:
