@@ -5,11 +5,18 @@ It must never leave a server behind that nobody watches.
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from ops.embedded_nats import CannotRun, EmbeddedNats
 from ops.nats import set_up_exit_code, set_up_fault, set_up_streams
 from shared import lifecycle
 from shared.settings import Settings
+
+SIGNAL_NOTICED_S: Final = 0.01
+"""An event loop notices within this time a signal that came while it was busy.
+
+The loop of this module ends, and nobody would hear of it later.
+"""
 
 
 async def ready_nats(
@@ -32,6 +39,7 @@ async def ready_nats(
         where = await lifecycle.unless_stopped(
             stop, nats.start() if nats else _set_up(settings.nats_url or "", settings)
         )
+        await _unless_just_stopped(stop)
     except BaseException:
         if nats is not None:
             nats.close()
@@ -41,6 +49,12 @@ async def ready_nats(
         await asyncio.wait({stop})
     say(f"ready      {where}")
     return nats
+
+
+async def _unless_just_stopped(stop: asyncio.Task[str]) -> None:
+    await asyncio.wait({stop}, timeout=SIGNAL_NOTICED_S)
+    if stop.done():
+        raise lifecycle.Stopped
 
 
 async def _set_up(url: str, settings: Settings) -> str:

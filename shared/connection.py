@@ -256,6 +256,10 @@ class Connection:
             async with asyncio.timeout(REQUEST_TIMEOUT_S):  # a hung server confirms nothing
                 await self.client.close()
 
+    def may_publish(self, subject: str) -> bool:
+        """False if the server has denied a message on this subject since it was connected."""
+        return self._refusals.may_publish(subject)
+
     def on_reconnect(self, call: Callable[[], None]) -> Callable[[], None]:
         """Calls `call` after each reconnect; returns a function that undoes this."""
         self._on_reconnect.add(call)

@@ -33,6 +33,9 @@ It stops before another process starts, since `SILENT_BEATS` take at least four 
 WAITING_FOR_S: Final = 30.0
 """How long a process that waits for the lease is remembered after it was last heard."""
 
+_OLD_WAITING: Final = b"waiting"
+"""The note of versions without beats. A holder steps down only if it hears that somebody waits."""
+
 Kind = Literal["held", "waiting", "quiet", "free"]
 
 
@@ -113,6 +116,9 @@ class LeaseNotes:
         return self._silent_beats >= SILENT_BEATS
 
     async def _hear(self, message: Msg) -> None:
+        if message.data == _OLD_WAITING and self.kind == "held":  # else perhaps one's own
+            self._others_at = now_s()
+            return
         try:
             note = Note.model_validate_json(message.data)
         except ValidationError:
@@ -154,3 +160,5 @@ class LeaseNotes:
         note = Note(process=self._process, kind=kind, hears=hears, at=now_s())
         with contextlib.suppress(*TRANSIENT):
             await self._bus.client.publish(self._subject, note.model_dump_json().encode())
+            if kind == "waiting":
+                await self._bus.client.publish(self._subject, _OLD_WAITING)

@@ -67,6 +67,10 @@ class Refusals:
             self._logged.add(text)
             logger().error("nats refused", error=str(error))
 
+    def may_publish(self, subject: str) -> bool:
+        """False if a server has denied a message on this subject, lately."""
+        return f'nats: permissions violation for publish to "{subject.lower()}"' not in self._logged
+
     def over(self) -> None:
         """The connection is back: what is refused from now on is logged again."""
         self._logged.clear()

@@ -102,6 +102,9 @@ class StreamLeaders:
     async def _ask(
         self, what: str, subject: str, headers: dict[str, str] | None = None, stream: str = ""
     ) -> None:
+        if not self._bus.may_publish(subject):  # then its silence says nothing of the leader
+            self._answered_at.pop(what, None)
+            return
         asked_at = time.monotonic()
         self._answered_at.setdefault(what, asked_at)
         with contextlib.suppress(*TRANSIENT):

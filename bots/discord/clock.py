@@ -22,8 +22,13 @@ AHEAD_S: Final = 10.0
 late. An id further ahead was not created now."""
 
 
+HOLDS_S: Final = 3600.0
+"""An id counts for at least this long and at most twice as long: clocks drift apart, and one id of
+a machine whose clock is ahead must not make all later ones seem old."""
+
+
 class DiscordClock:
-    """Discord's time by the last `Date` header, and never before the newest id seen."""
+    """Discord's time by the last `Date` header, and never before the newest id of the last hour."""
 
     def __init__(
         self,
@@ -35,6 +40,8 @@ class DiscordClock:
         self._date: str | None = None
         self._by_date: float | None = None
         self._by_id: float | None = None
+        self._by_earlier_id: float | None = None
+        self._ids_since = float("-inf")
 
     def saw_date(self, header: str | None) -> None:
         """Take the `Date` header of a response that has just arrived."""
@@ -49,10 +56,15 @@ class DiscordClock:
 
     def saw_id(self, snowflake: int) -> None:
         """Take an id that Discord has created; ids from the future are ignored."""
-        offset = seconds_of(snowflake) - self._monotonic()
+        now = self._monotonic()
+        offset = seconds_of(snowflake) - now
         dated = self._by_date
-        if offset > (self._local() - self._monotonic() if dated is None else dated) + AHEAD_S:
+        if offset > (self._local() - now if dated is None else dated) + AHEAD_S:
             return
+        if now - self._ids_since > HOLDS_S:
+            is_recent = now - self._ids_since <= 2 * HOLDS_S
+            self._by_earlier_id = self._by_id if is_recent else None
+            self._by_id, self._ids_since = None, now
         self._by_id = offset if self._by_id is None else max(self._by_id, offset)
 
     def now(self) -> float:
@@ -60,7 +72,8 @@ class DiscordClock:
 
         Falls back to this machine's clock before the first response from Discord.
         """
-        known = [offset for offset in (self._by_date, self._by_id) if offset is not None]
+        offsets = (self._by_date, self._by_id, self._by_earlier_id)
+        known = [offset for offset in offsets if offset is not None]
         return max(known) + self._monotonic() if known else self._local()
 
     def utcnow(self) -> datetime:

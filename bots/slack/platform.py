@@ -132,20 +132,20 @@ class Slack:
         ignore_other_events(app)
         freezes = Freezes()
         deliveries = Deliveries(app, self._session, freezes)
-        watching: list[asyncio.Task[None]] = []
-        if settings.over_http and settings.signing_secret is not None:
-            self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())
-            self.where = await self._http.start(settings.host, settings.port) + who
-        elif settings.app_token is not None:
-            token = settings.app_token.get_secret_value()
-            self._socket_mode = SocketMode(app, deliveries, token, self._now, self._watchdog)
-            await self._socket_mode.open()
-            self.where = f"Slack, {self._socket_mode.connected()} connections{who}"
-            watching.append(asyncio.create_task(self._socket_mode.watch()))
-        watching.append(asyncio.create_task(freezes.watch()))
-        self.listening.set()
+        # From before the first delivery on: one connection may receive long before the next one.
+        watching = [asyncio.create_task(freezes.watch())]
         closing = asyncio.create_task(self._closed.wait())
         try:
+            if settings.over_http and settings.signing_secret is not None:
+                self._http = HttpEvents(app, deliveries, settings.signing_secret.get_secret_value())
+                self.where = await self._http.start(settings.host, settings.port) + who
+            elif settings.app_token is not None:
+                token = settings.app_token.get_secret_value()
+                self._socket_mode = SocketMode(app, deliveries, token, self._now, self._watchdog)
+                await self._socket_mode.open()
+                self.where = f"Slack, {self._socket_mode.connected()} connections{who}"
+                watching.append(asyncio.create_task(self._socket_mode.watch()))
+            self.listening.set()
             done, _ = await asyncio.wait({closing, *watching}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()

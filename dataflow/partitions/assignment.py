@@ -135,11 +135,11 @@ class Assignment:
     async def until_certain(self) -> None:
         """Returns at once, unless others may serve this member's partitions without its knowledge.
 
-        Then the model would be asked in vain: it returns when beats come back, and the claims have
-        been read since. A store that does not answer is no reason to wait, as answers are journaled
-        without it.
+        Then the model would be asked in vain: it returns when the claims have been read since beats
+        came back, or since they were away for long although NATS is there. A store that does not
+        answer is no reason to wait, as answers are journaled without it.
         """
-        while not self._beats.is_fresh or self._claims_read_at < self._beats.resumed_at:
+        while self._claims_read_at < self._beats.claims_count_from:
             self._claims_read.clear()
             self._look_now.set()
             with contextlib.suppress(TimeoutError):

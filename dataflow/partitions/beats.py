@@ -7,7 +7,6 @@ know half of what people said.
 import asyncio
 import contextlib
 import math
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -87,8 +86,20 @@ class Beats:
         self._on_other_store = on_other_store
         self._leaving = False
         self._passed_at = self._due_at = self._returned_at = now_s()
-        self.resumed_at = float("-inf")
+        self._resumed_at = float("-inf")
         """When the last gap ended, in which others may have taken this member's partitions."""
+        self._unheard_since = now_s()
+        self._deaf_at = math.inf
+
+    @property
+    def claims_count_from(self) -> float:
+        """Who has read the claims since this moment knows who serves whom; infinite: nobody can.
+
+        A member that is deaf for long has lost its partitions, or nobody else wants them.
+        """
+        if self.is_fresh:
+            return self._resumed_at
+        return max(self._deaf_at, self._resumed_at)
 
     @property
     def is_fresh(self) -> bool:
@@ -103,12 +114,18 @@ class Beats:
     def _passed(self) -> None:
         """Called before each beat: a long gap means that the process was frozen."""
         if (now := now_s()) - self._passed_at > FRESH_S:
-            self.resumed_at = now
+            self._resumed_at = self._unheard_since = now
         self._passed_at = now
+        if self.is_fresh or not self._bus.connected:
+            self._unheard_since, self._deaf_at = now, math.inf
+        elif now - self._unheard_since > DEAF_AFTER_S and self._deaf_at == math.inf:
+            self._deaf_at = now
+            logger().error("own messages do not come back, so no more users can be served",
+                           subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
 
     def _returned(self, beat: Beat) -> None:
         if (now := now_s()) - self._returned_at > FRESH_S:
-            self.resumed_at = now
+            self._resumed_at = now
         self._returned_at = max(self._returned_at, beat.at)
 
     async def ask_for_others(self) -> None:
@@ -130,12 +147,7 @@ class Beats:
 
     async def send_forever(self) -> None:
         """Sends beats until it is cancelled."""
-        deaf_at = time.monotonic() + DEAF_AFTER_S
         while True:
-            if not self._members.beats and time.monotonic() > deaf_at:
-                deaf_at = math.inf
-                logger().error("own messages do not come back, so no user can be served",
-                               subject=names.MEMBER_BEATS, remedy=DEAF)  # fmt: skip
             self._passed()
             if self._leaving or self._is_well():
                 self._due_at = now_s()

@@ -53,10 +53,12 @@ def migrate(engine: sa.Engine) -> str:
 
 
 def revision_of(connection: sa.Connection) -> str | None:
-    """The revision of the database; None if it has no tables yet."""
+    """The revision of the database; None if it has no tables yet.
+
+    Of several, one that is not this version's: the tables are not only those of this version.
+    """
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.execute(
-        sa.text("SELECT version_num FROM alembic_version")
-    ).scalar()
-    return revision
+    found = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
+    revisions: list[str] = sorted(found.scalars(), key=lambda revision: revision == NEWEST)
+    return revisions[0] if revisions else None

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
 from bots.discord import client as client_module
-from bots.discord.clock import DiscordClock, seconds_of, snowflake_at
+from bots.discord.clock import AHEAD_S, HOLDS_S, DiscordClock, seconds_of, snowflake_at
 from bots.discord.store import Store
 from bots.platform import Part
 from shared.messages import Ask
@@ -121,6 +123,31 @@ def test_an_id_from_the_future_does_not_change_the_time() -> None:
         clock.saw_id(snowflake_at(at + far_s))
         assert clock.now() == at
         assert snowflake_at(at) < clock.newest() < snowflake_at(at + 5)
+
+
+def test_a_clock_that_runs_fast_makes_no_new_id_seem_old() -> None:
+    """By 20 millionths, for three days. What seems older than 4 s is ignored as too late."""
+    start = 1_795_687_200
+    passed = [0.0]
+    clock = DiscordClock(lambda: passed[0] * (1 + 20e-6), lambda: 0.0)
+    for minute in range(3 * 24 * 60):
+        passed[0] = 60.0 * minute
+        clock.saw_date(
+            format_datetime(datetime.fromtimestamp(start + 60 * minute, UTC), usegmt=True)
+        )
+        clock.saw_id(snowflake_at(start + passed[0]))
+    assert clock.age_s(snowflake_at(start + passed[0])) < 1.0
+
+
+def test_one_id_that_is_ahead_does_not_count_forever() -> None:
+    at = 1_795_687_200.0
+    passed = [0.0]
+    clock = DiscordClock(lambda: passed[0], lambda: at + passed[0])
+    clock.saw_id(snowflake_at(at + AHEAD_S - 1))
+    for hours in range(1, 4):
+        passed[0] = hours * HOLDS_S + hours
+        clock.saw_id(snowflake_at(at + passed[0]))
+    assert clock.now() == at + passed[0]
 
 
 @pytest.mark.parametrize("ahead_s", [40.0, 3600.0, 1e9])

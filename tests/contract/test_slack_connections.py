@@ -15,6 +15,7 @@ from slack_sdk.oauth.installation_store.models.installation import Installation
 
 from bots.adapter import Misconfigured
 from bots.platform import Gone, Later, Part
+from bots.slack import freezes
 from bots.slack.installations import STATE_S, InstallationStore, StateStore
 from bots.slack.socket_mode import WatchdogLimits
 from tests.contract.worlds.slack import SlackWorld
@@ -40,6 +41,26 @@ async def test_each_event_comes_on_one_of_two_connections() -> None:
         assert [sock.sent for sock in world.slack.sockets.live] == [5, 5]
         in_order = sorted(world.heard, key=lambda e: e.said_at)
         assert [e.address["ts"] for e in in_order] == sent
+
+
+async def test_a_slow_second_connection_is_not_taken_for_a_freeze(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one receives meanwhile. After a freeze, a command would be refused."""
+    monkeypatch.setattr(freezes, "FROZEN_S", 1.0)
+    slack = FakeSlack()
+    slack.faults["apps.connections.open"] += [Fault("none"), Fault("none"), Fault("hang")]
+    world = SlackWorld(slack=slack)
+    starting = asyncio.create_task(world.__aenter__())
+    await slack.until(lambda: len(slack.sockets.live) == 1 and len(slack.calls) >= 3)
+    await asyncio.sleep(1.5)
+    assert not world.platform.listening.is_set()
+    await slack.command("/reset")
+    await slack.until(lambda: world.heard)
+    slack._hanging.set()
+    await starting
+    await world.__aexit__()
+    assert [event.kind for event in world.heard] == ["reset"]
 
 
 async def test_a_refreshed_connection_loses_nothing() -> None:

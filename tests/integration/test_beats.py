@@ -85,16 +85,16 @@ async def test_a_member_notices_that_others_may_have_taken_its_partitions(
     while not members.beats:
         await asyncio.sleep(0.01)
     assert beats.is_fresh
-    before = beats.resumed_at
+    before = beats._resumed_at
     proxy.pause()
     while beats.is_fresh:
         await asyncio.sleep(0.01)
-    assert beats.resumed_at == before
+    assert beats._resumed_at == before
     healed_at = now_s()
     proxy.resume()
     while not beats.is_fresh:
         await asyncio.sleep(0.01)
-    assert beats.resumed_at >= healed_at
+    assert beats._resumed_at >= healed_at
 
 
 class NothingServed(PartitionStorage):
@@ -109,6 +109,37 @@ class NothingServed(PartitionStorage):
     def lose(self, partition: int) -> None:
         """Notes it."""
         self.lost.append(partition)
+
+
+async def test_a_member_whose_beats_never_come_back_keeps_answering(
+    nats: NatsServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An operator has taken a permission away. Nobody else has claimed its users."""
+    monkeypatch.setattr(beats_module, "FRESH_S", 1.0)
+    monkeypatch.setattr(beats_module, "DEAF_AFTER_S", 2.0)
+    bus = await Bus.connect(nats.url, name="dataflow")
+    stack.push_async_callback(bus.close)
+    store = SqliteStore(tmp_path / "conversations.db")
+    await store.open(PARTITIONS)
+    stack.push_async_callback(store.close)
+    locks = MemberLocks(tmp_path, "me")
+    stack.callback(locks.close)
+    me = Assignment(
+        IoThread(), bus, store, NothingServed(), locks=locks, members=Members("me"),
+        stepped_at=lambda: None, on_other_store=fails,
+    )  # fmt: skip
+    await me.join()
+    running = asyncio.create_task(me.run())
+    stack.push_async_callback(end, running)
+    while len(me.held) < PARTITIONS:
+        await asyncio.sleep(0.01)
+    monkeypatch.setattr(names, "MEMBER_BEATS", "dataflow.elsewhere")
+    await asyncio.sleep(beats_module.FRESH_S + beats_module.BEAT_S)
+    certain = asyncio.create_task(me.until_certain())
+    await asyncio.sleep(assignment_module.AGAIN_S)
+    assert not certain.done()
+    async with asyncio.timeout(5):
+        await certain
 
 
 async def test_a_member_is_certain_only_after_it_has_read_who_serves_its_users(

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from pydantic import SecretStr
 
 from shared.database.engine import (
@@ -108,6 +109,16 @@ def test_a_database_of_a_newer_version_is_refused(engine: sa.Engine) -> None:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = 'of 2030'"))
         connection.execute(sa.text("ALTER TABLE people ADD COLUMN nickname TEXT"))
     with pytest.raises(NewerDatabase, match="of 2030"):
+        migrate(engine)
+
+
+@pytest.mark.parametrize("other", ["0001", "of 2030"])
+def test_a_database_of_two_revisions_is_refused(engine: sa.Engine, other: str) -> None:
+    """Two versions have changed it, or a backup was restored over it."""
+    migrate(engine)
+    with writing(engine) as connection:
+        connection.execute(sa.text("INSERT INTO alembic_version VALUES (:other)"), {"other": other})
+    with pytest.raises((NewerDatabase, CommandError), match=r"of 2030|more than one head|overlap"):
         migrate(engine)
 
 

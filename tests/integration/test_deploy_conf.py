@@ -36,7 +36,7 @@ from ops import cli
 from ops.nats_server import binary
 from ops.ports import HOST, free_port
 from ops.rehearse.streams import log_of, newest_answered
-from shared import metrics, names, quota, user_names
+from shared import metrics, names, quota, stream_leaders, user_names
 from shared.blobs import put_blob
 from shared.bus import Bus, OverQuota
 from shared.connection import Unavailable
@@ -1169,3 +1169,28 @@ async def test_a_client_that_says_nothing_any_more_is_dropped_after_some_seconds
     assert b"Stale Connection" in said
     assert time.monotonic() - start < 10
     writer.close()
+
+
+async def test_a_leader_that_may_not_be_asked_is_no_trouble(
+    server: Server, admin: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its silence says nothing. It is asked once, as the server logs each refusal."""
+    del admin
+    monkeypatch.setattr(stream_leaders, "AWAY_S", 0.5)
+    bus = await Bus.connect(server.url("terminal"), name="terminal")
+    monkeypatch.setattr(type(bus.client), "is_clustered", True)
+    sent = bus.client.stats
+    leaders = stream_leaders.StreamLeaders.of_adapter(bus, "slack", consumer="terminal")
+    leaders._consumer = ""
+    asking = asyncio.create_task(leaders.watch())
+    async with asyncio.timeout(10):
+        while not leaders.trouble:
+            await asyncio.sleep(0.05)
+        while leaders.trouble:
+            await asyncio.sleep(0.05)
+    out = sent["out_msgs"]
+    await asyncio.sleep(2 * stream_leaders.ASK_AGAIN_S + stream_leaders.ANSWERS_WITHIN_S)
+    assert not leaders.trouble
+    assert sent["out_msgs"] == out
+    await end(asking)
+    await bus.close()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+from nats.aio.msg import Msg
 
 from ops.nats import set_up_streams
 from ops.nats_server import NatsServer
@@ -187,3 +188,27 @@ async def test_own_notes_that_come_back_late_do_not_make_the_holder_seem_silent(
     await asyncio.sleep(2 * lease_module.LOOK_EVERY_S)
     assert first.lease.is_held
     assert not second.lease.is_held
+
+
+async def test_versions_without_beats_hear_that_somebody_waits_and_are_heard(
+    nats: NatsServer, stack: AsyncExitStack
+) -> None:
+    """Otherwise a holder that is cut off would not step down while versions are mixed."""
+    first = await Process("a", stack, nats.url).start()
+    await first.held()
+    heard = asyncio.Event()
+
+    async def hear(message: Msg) -> None:
+        if message.data == b"waiting":
+            heard.set()
+
+    old = await Bus.connect(nats.url, name="old")
+    stack.push_async_callback(old.close)
+    await old.watch(names.lease_notes(NAME), hear)
+    await old.client.publish(names.lease_notes(NAME), b"waiting")
+    while not first.lease.others_wait:
+        await asyncio.sleep(0.02)
+    heard.clear()  # that was the one of this test
+    second = await Process("b", stack, nats.url).start()
+    await heard.wait()
+    assert not second.lease.others_wait

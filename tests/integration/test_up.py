@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
+from ops import embedded_nats
 from ops.supervise import Backoff, Child, Ended, Program, stop_in_reverse
 from ops.up_nats import ready_nats
+from shared import lifecycle
 from shared.lock import running
 from shared.settings import Settings
 
@@ -492,6 +494,22 @@ def test_up_has_a_status_and_can_be_stopped_while_it_waits_for_nats(tmp_path: Pa
             process.communicate()
     assert process.returncode == 0, errors
     assert "failed" not in errors
+
+
+def test_a_signal_during_the_last_step_of_the_start_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop is busy, and ends right after it."""
+    write = embedded_nats.private_file
+
+    def interrupted(path: Path, text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        write(path, text)
+
+    monkeypatch.setattr(embedded_nats, "private_file", interrupted)
+    with pytest.raises(lifecycle.Stopped):
+        asyncio.run(ready_nats(Settings(THREADWAX_HOME=tmp_path), print, lambda: None))
+    assert not Settings(THREADWAX_HOME=tmp_path).embedded_nats_url_file.exists()
 
 
 def test_the_start_of_nats_leaves_nothing_that_a_fork_would_copy(tmp_path: Path) -> None:
