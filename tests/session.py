@@ -50,7 +50,10 @@ CHAT: Final = (
 
 MODEL: Final = "llama3.2"
 SETTINGS: Final = "OPENAI_BASE_URL={}\nTHREADWAX_MODEL={}\n"
-OURS: Final = ("OPENAI_", "THREADWAX_", "NATS_", "SLACK_", "DISCORD_")
+NOT_INHERITED: Final = (
+    "OPENAI_", "THREADWAX_", "NATS_", "SLACK_", "DISCORD_",
+    "COLUMNS", "LINES",  # of another terminal, for example that of parallel tests
+)  # fmt: skip
 
 
 async def record(recording: Path = RECORDING) -> None:
@@ -82,7 +85,9 @@ async def record(recording: Path = RECORDING) -> None:
 
 def program(*command: str, columns: int = COLUMNS) -> Typed:
     """A threadwax command in a new terminal, with the settings of the current folder."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)
+    }
     ours = {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "THREADWAX_WEB": "off"}
     environment = inherited | ours
     command = (sys.executable, "-m", "ops", *command)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bots.discord import acknowledgement, downloads, held_messages, interactions
+from bots.discord import acknowledgement, downloads, held_messages, interaction_queue
 from bots.discord.wording import notice_text
 from bots.platform import Part
 from shared.blobs import BlobStoreFull
@@ -134,7 +134,7 @@ async def test_a_command_that_waits_too_long_gets_a_notice(
 ) -> None:
     """A command or a press that cannot be stored gets a response."""
     monkeypatch.setattr(acknowledgement, "STORED_FIRST_S", 0.1)
-    monkeypatch.setattr(interactions, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(interaction_queue, "GIVE_UP_AFTER_S", 0.5)
     world.publish_raises = Unavailable("away")
     await world.fake.command("ask", question="wax?")
     await world.fake.command("reset")
