@@ -111,6 +111,26 @@ class NothingServed(PartitionStorage):
         self.lost.append(partition)
 
 
+async def serving_all(
+    bus: Bus, served: NothingServed, folder: Path, stack: AsyncExitStack
+) -> tuple[Assignment, SqliteStore]:
+    """The only member, when it has every partition, and its store."""
+    store = SqliteStore(folder / "conversations.db")
+    await store.open(PARTITIONS)
+    stack.push_async_callback(store.close)
+    locks = MemberLocks(folder, "me")
+    stack.callback(locks.close)
+    me = Assignment(
+        IoThread(), bus, store, served, locks=locks, members=Members("me"),
+        stepped_at=lambda: None, on_other_store=fails,
+    )  # fmt: skip
+    await me.join()
+    stack.push_async_callback(end, asyncio.create_task(me.run()))
+    while len(me.held) < PARTITIONS:
+        await asyncio.sleep(0.01)
+    return me, store
+
+
 async def test_a_member_whose_beats_never_come_back_keeps_answering(
     nats: NatsServer, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -119,20 +139,7 @@ async def test_a_member_whose_beats_never_come_back_keeps_answering(
     monkeypatch.setattr(beats_module, "DEAF_AFTER_S", 2.0)
     bus = await Bus.connect(nats.url, name="dataflow")
     stack.push_async_callback(bus.close)
-    store = SqliteStore(tmp_path / "conversations.db")
-    await store.open(PARTITIONS)
-    stack.push_async_callback(store.close)
-    locks = MemberLocks(tmp_path, "me")
-    stack.callback(locks.close)
-    me = Assignment(
-        IoThread(), bus, store, NothingServed(), locks=locks, members=Members("me"),
-        stepped_at=lambda: None, on_other_store=fails,
-    )  # fmt: skip
-    await me.join()
-    running = asyncio.create_task(me.run())
-    stack.push_async_callback(end, running)
-    while len(me.held) < PARTITIONS:
-        await asyncio.sleep(0.01)
+    me, _ = await serving_all(bus, NothingServed(), tmp_path, stack)
     monkeypatch.setattr(names, "MEMBER_BEATS", "dataflow.elsewhere")
     await asyncio.sleep(beats_module.FRESH_S + beats_module.BEAT_S)
     certain = asyncio.create_task(me.until_certain())
@@ -152,21 +159,8 @@ async def test_a_member_is_certain_only_after_it_has_read_who_serves_its_users(
     stack.push_async_callback(proxy.stop)
     bus = await Bus.connect(proxy.url(nats.url), name="dataflow")
     stack.push_async_callback(bus.close)
-    store = SqliteStore(tmp_path / "conversations.db")
-    await store.open(PARTITIONS)
-    stack.push_async_callback(store.close)
-    locks = MemberLocks(tmp_path, "me")
-    stack.callback(locks.close)
     served = NothingServed()
-    me = Assignment(
-        IoThread(), bus, store, served, locks=locks, members=Members("me"),
-        stepped_at=lambda: None, on_other_store=fails,
-    )  # fmt: skip
-    await me.join()
-    running = asyncio.create_task(me.run())
-    stack.push_async_callback(end, running)
-    while len(me.held) < PARTITIONS:
-        await asyncio.sleep(0.01)
+    me, store = await serving_all(bus, served, tmp_path, stack)
     async with asyncio.timeout(0.1):
         await me.until_certain()
     proxy.pause()

@@ -187,6 +187,12 @@ async def test_a_stop_works_while_nats_denies_the_journal(
         await bus.close()
 
 
+async def until_lost(flow: Running) -> None:
+    async with asyncio.timeout(30):
+        while not times_logged(flow, "nats lost"):
+            await asyncio.sleep(0.05)
+
+
 async def test_a_stop_works_during_an_outage_of_nats(
     nats: NatsServer, bus: Bus, tmp_path: Path, fake_model: FakeModel
 ) -> None:
@@ -195,9 +201,7 @@ async def test_a_stop_works_during_an_outage_of_nats(
     fake_model.delay_s = 0.5
     ask = await unanswered_question(bus, fake_model)
     nats.stop()
-    async with asyncio.timeout(30):
-        while not times_logged(flow, "nats lost"):
-            await asyncio.sleep(0.05)
+    await until_lost(flow)
     assert await ended(flow) == 0
     nats.start()
     await check_answered_after_restart(flow, bus, fake_model, ask)
@@ -210,9 +214,7 @@ async def test_a_stop_with_nothing_in_progress_does_not_wait_for_nats(
     flow = await start_flow(tmp_path / "home", nats.url, fake_model, LONG_DRAIN).ready()
     await answer_to(bus, question("ada", "first", "hello"))
     nats.stop()
-    async with asyncio.timeout(30):
-        while not times_logged(flow, "nats lost"):
-            await asyncio.sleep(0.05)
+    await until_lost(flow)
     assert await ended(flow) == 0
     nats.start()
     flow.log.write_text("")
