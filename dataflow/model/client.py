@@ -31,6 +31,7 @@ from shared import metrics, tracing
 from shared.log import logger
 from shared.replies import Usage
 from shared.text import repaired
+from shared.tuning import without
 
 CONNECT_TIMEOUT_S: Final = 5.0
 ANSWER_LIMIT_S: Final = 600.0
@@ -101,7 +102,8 @@ class ModelClient:
         self._silence_s = silence_s
         self._clients: dict[tuple[str | None, str], openai.AsyncOpenAI] = {}
         self._calls: dict[tuple[str | None, str, str], Calls] = {}
-        self._tls = httpx2.create_ssl_context()
+        with without("trio"):  # httpcore would import it if it is installed, which takes 3 MB
+            self._tls = httpx2.create_ssl_context()
         self.health = ModelHealth()
         self._opened = backoff.on_exception(
             lambda: waits_s(rng, give_up_after_s, time.monotonic),

@@ -8,11 +8,6 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 import openai
 
-from shared.tuning import without
-
-with without("trio"):  # httpcore would import it if it is installed, which takes 3 MB
-    import httpcore2  # noqa: F401  (httpx imports it later, for its first TLS context)
-
 _READ_HERE: Final = frozenset({"content", "headers", "timeout"})
 
 _url: Final = functools.lru_cache(maxsize=64)(httpx2.URL)
