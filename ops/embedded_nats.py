@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from ops.nats import REPLICAS, set_up_exit_code, set_up_fault, set_up_streams
+from ops.nats import REPLICAS, CannotRun, set_up_exit_code, set_up_fault, set_up_streams
 from ops.nats_server import DidNotStart, NatsServer
 from shared import lifecycle
 from shared.lock import AlreadyRunning
@@ -27,17 +27,6 @@ FREE_NEEDED_BYTES: Final = 16 << 20
 
 BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_LAST_S: Final = 30.0
-
-
-class CannotRun(Exception):
-    """The server cannot be used; the text says why.
-
-    `exit_code` is `lifecycle.CANNOT_START` if only a person can change that.
-    """
-
-    def __init__(self, why: str, exit_code: int = 1) -> None:
-        super().__init__(why)
-        self.exit_code = exit_code
 
 
 def main(settings: Settings, *, port: int | None) -> int:

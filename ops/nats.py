@@ -23,6 +23,17 @@ _TOO_FEW_SERVERS: Final = frozenset({10005, 10074})
 _ELECTING_RETRY_S: Final = 0.5
 
 
+class CannotRun(Exception):
+    """The server cannot be used; the text says why.
+
+    `exit_code` is `lifecycle.CANNOT_START` if only a person can change that.
+    """
+
+    def __init__(self, why: str, exit_code: int = 1) -> None:
+        super().__init__(why)
+        self.exit_code = exit_code
+
+
 def set_up_only(settings: Settings) -> int:
     """Sets up the streams on the server of NATS_URL; returns the exit code."""
     if not settings.nats_url:
@@ -86,11 +97,14 @@ async def _while_electing(once: Callable[[], Awaitable[None]], settles_in_s: flo
             await asyncio.sleep(_ELECTING_RETRY_S)
 
 
-async def _set_up_and_report(url: str, settings: Settings) -> int:
-    from shared.connection import without_credentials
+async def set_up_as(settings: Settings, url: str) -> list[str]:
+    """Sets up the streams as the settings say; returns their names.
 
+    Raises:
+        CannotRun: they cannot be set up; the text says why.
+    """
     try:
-        made = await set_up_streams(
+        return await set_up_streams(
             url,
             keep_days=settings.keep_days,
             replicas=settings.nats_replicas,
@@ -99,8 +113,17 @@ async def _set_up_and_report(url: str, settings: Settings) -> int:
     except Exception as error:
         if (fault := set_up_fault(url, error)) is None:
             raise
-        lifecycle.say(fault)
-        return set_up_exit_code(error)
+        raise CannotRun(fault, set_up_exit_code(error)) from None
+
+
+async def _set_up_and_report(url: str, settings: Settings) -> int:
+    from shared.connection import without_credentials
+
+    try:
+        made = await set_up_as(settings, url)
+    except CannotRun as error:
+        lifecycle.say(str(error))
+        return error.exit_code
     replicas = settings.nats_replicas
     copies = f", on {replicas} servers each" if replicas > 1 else ""
     lifecycle.say(f"NATS at {without_credentials(url)} has the streams {', '.join(made)}{copies}")

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from ops.demo_weights import NoWeights, weights_path
-from ops.embedded_nats import CannotRun, EmbeddedNats
+from ops.embedded_nats import EmbeddedNats
 from ops.finetune.errors import BadInput, UnknownAdapter
 from ops.finetune.served import adapter_file
 from ops.launcher import Launcher, can_fork, import_shared
+from ops.nats import CannotRun
 from ops.running_instance import running_here
 from ops.supervise import NAME_WIDTH, Child, Program, spawned, stop_in_reverse
 from ops.up_nats import ready_nats

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from ops.embedded_nats import CannotRun, EmbeddedNats
-from ops.nats import set_up_exit_code, set_up_fault, set_up_streams
+from ops.embedded_nats import EmbeddedNats
+from ops.nats import set_up_as
 from shared import lifecycle
 from shared.settings import Settings
 
@@ -35,10 +35,11 @@ async def ready_nats(
     try:
         if settings.nats_url is None:
             nats = EmbeddedNats(settings, say)
+            starting = nats.start()
+        else:
+            starting = _set_up(settings.nats_url, settings)
         meanwhile()
-        where = await lifecycle.unless_stopped(
-            stop, nats.start() if nats else _set_up(settings.nats_url or "", settings)
-        )
+        where = await lifecycle.unless_stopped(stop, starting)
         await _unless_just_stopped(stop)
     except BaseException:
         if nats is not None:
@@ -60,15 +61,5 @@ async def _unless_just_stopped(stop: asyncio.Task[str]) -> None:
 async def _set_up(url: str, settings: Settings) -> str:
     from shared.nats_address import without_credentials
 
-    try:
-        await set_up_streams(
-            url,
-            keep_days=settings.keep_days,
-            partitions=settings.partitions,
-            replicas=settings.nats_replicas,
-        )
-    except Exception as error:
-        if (fault := set_up_fault(url, error)) is None:
-            raise
-        raise CannotRun(fault, set_up_exit_code(error)) from None
+    await set_up_as(settings, url)
     return f"{without_credentials(url)} (NATS_URL)"

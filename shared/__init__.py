@@ -43,7 +43,7 @@ after their reason, without the suffix `Error`.
   * dataflow.recorder.database.Abandoned: end the process, and write nothing more
   * ops.supervise.Ended: report that a part ended before it was ready
   * ops.nats_server.DidNotStart: end the process
-  * ops.embedded_nats.CannotRun: end the process with its `exit_code`
+  * ops.nats.CannotRun: end the process with its `exit_code`
   * ops.up_status.CannotServe: end the process
   * ops.demo_weights.NoWeights: end the process with the command that installs them
   * ops.finetune.errors.BadInput: end the process, because a person has to change the input
