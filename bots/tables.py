@@ -14,7 +14,7 @@ WIDTH_LIMIT: Final = 60
 """The widest line that a narrow window shows without wrapping."""
 
 PADDING_LIMIT: Final = 3
-"""Columns may take this many times the characters of their cells, plus the free ones."""
+"""Padding may make a table this many times as long as its cells, plus the number below."""
 
 PADDING_FREE_CHARS: Final = 200
 """A table with fewer characters may have any padding."""

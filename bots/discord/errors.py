@@ -98,7 +98,7 @@ def _passes_after(error: discord.HTTPException) -> float | None:
             return BANNED_S
         # With `Via`, it is a rate limit: discord.py waited five times, and others used it up.
         return max(RETRY_S, bounded_wait(headers.get("Retry-After")))
-    # The token was changed. The gateway reports that too, and ends the process.
+    # 401: somebody reset the token. The gateway connection reports that, too, and ends the process.
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR or error.status == HTTPStatus.UNAUTHORIZED:
         return OUTAGE_S
     # Without a code it comes from a proxy in front of Discord, not from Discord.

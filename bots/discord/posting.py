@@ -150,7 +150,7 @@ class Poster:
                 self._previews.remember(reply.prompt_id, preview)
             found = find_part(messages, wanted, self._me())
             if found is not None:
-                # Posting a recent part again returns it by its nonce, which is exact.
+                # A recent part may be posted again: by its nonce, Discord returns the first one.
                 if self._clock.age_s(int(found["id"])) < NONCE_HOLDS_S and not buttons_on(found):
                     return None
                 if part.index == 0:

@@ -77,7 +77,7 @@ class SlackSettings(FromEnvironment):
     """Every setting of `threadwax slack`; lists are separated by commas."""
 
     model_config = SettingsConfigDict(
-        # Without a prefix, a variable HOST or TOKEN would be read as well.
+        # Otherwise `populate_by_name` would also read variables called HOST or PORT.
         env_prefix="SLACK_",
         populate_by_name=True,
     )
@@ -120,7 +120,9 @@ class SlackSettings(FromEnvironment):
         "workspaces can install the app at /slack/install, and no bot token is needed.",
     )
     client_secret: Secret | None = Field(
-        None, alias="SLACK_CLIENT_SECRET", description="The app's client secret."
+        None,
+        alias="SLACK_CLIENT_SECRET",
+        description="The client secret that belongs to SLACK_CLIENT_ID.",
     )
     installations_url: SecretStr | None = Field(
         None,

@@ -66,7 +66,7 @@ class WebSettings(FromEnvironment):
     oidc_client_secret: Secret | None = Field(
         None,
         alias="THREADWAX_WEB_OIDC_CLIENT_SECRET",
-        description="The secret of that client.",
+        description="The client secret that belongs to THREADWAX_WEB_OIDC_CLIENT_ID.",
     )
     allow_users: Names = Field(
         (),

@@ -1,4 +1,4 @@
-"""Claims this member's share of the partitions, and gives back what others should have.
+"""Claims this member's share of the partitions, and gives up those beyond it.
 
 Members send beats over NATS; who is silent loses its partitions to the others. That decides only
 who works: what is right is decided by the epochs of the claims in the store and by the journal, so

@@ -120,7 +120,7 @@ class Traces:
 
     @harmless
     def read(self, event: AnyEvent, stored_at: datetime, *, replayed: bool) -> None:
-        """From the stream's own time to now."""
+        """Records the wait in the stream: from when NATS stored the event until now."""
         if not isinstance(event, ANSWERED):
             return
         now_ns = self._read_at[event.id] = time.time_ns()
